@@ -1,0 +1,46 @@
+"""Argument checks and their messages: function, argument, what was expected, what was given."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["FLOATING", "check_choice", "check_dim", "check_floating", "check_length", "check_same_dtype"]
+
+FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def check_floating(function: str, argument: str, tensor: torch.Tensor) -> None:
+    """TypeError unless `tensor` is a tensor of float32, float64, float16 or bfloat16."""
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{function}: {argument} must be a Tensor, got {type(tensor).__name__}")
+    if tensor.dtype not in FLOATING:
+        expected = "float32, float64, float16 or bfloat16"
+        raise TypeError(f"{function}: {argument} must be {expected}, got {tensor.dtype}")
+
+
+def check_same_dtype(function: str, argument: str, tensor: torch.Tensor, input: torch.Tensor) -> None:
+    """TypeError unless the dtypes agree, or autocast will make them agree; ValueError on another device."""
+    if tensor.dtype != input.dtype and not torch.is_autocast_enabled(input.device.type):
+        raise TypeError(f"{function}: {argument} must have input's dtype {input.dtype}, got {tensor.dtype}")
+    if tensor.device != input.device:
+        raise ValueError(f"{function}: {argument} must be on input's device {input.device}, got {tensor.device}")
+
+
+def check_dim(function: str, dim: int, input: torch.Tensor) -> int:
+    """`dim` as a non-negative index into `input`'s dimensions; ValueError outside of them."""
+    rank = input.dim()
+    if not -rank <= dim < rank:
+        raise ValueError(f"{function}: dim must be in [{-rank}, {rank - 1}] for input {list(input.shape)}, got {dim}")
+    return dim % rank
+
+
+def check_length(function: str, argument: str, tensor: torch.Tensor, length: int, source: str) -> None:
+    """ValueError unless `tensor` is a vector of `length`, which `source` asks for."""
+    if tensor.dim() != 1 or tensor.shape[0] != length:
+        raise ValueError(f"{function}: {argument} must be [{length}] to match {source}, got {list(tensor.shape)}")
+
+
+def check_choice(function: str, argument: str, given: str, choices: tuple[str, ...]) -> None:
+    """ValueError, listing the choices, unless `given` is one of them."""
+    if given not in choices:
+        raise ValueError(f"{function}: {argument} must be one of {', '.join(choices)}, got {given!r}")

@@ -1,0 +1,34 @@
+"""Memory layout shared by the launchers: dense tensors of any stride order, read where they lie."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+__all__ = ["channel_extents", "dense", "match_layout"]
+
+
+def dense(x: torch.Tensor) -> torch.Tensor:
+    """`x` itself where it fills its memory without gaps or overlaps, in any stride order; else a copy that does."""
+    if x.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense(x):
+        return x
+    return x.clone()  # preserve_format: the strides empty_like(x) has
+
+
+def match_layout(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """`x` with the strides of the dense tensor `like` of the same shape; a copy only where they differ."""
+    if x.stride() == like.stride():
+        return x
+    return torch.empty_like(like, dtype=x.dtype).copy_(x)
+
+
+def channel_extents(x: torch.Tensor, dim: int) -> tuple[int, int, int]:
+    """(outer, channels, inner) of a dense tensor seen in memory order: element i has channel (i // inner) % channels."""
+    if x.dim() == 0:
+        return 1, 1, 1
+    channels = x.shape[dim]
+    if channels <= 1 or x.numel() == 0:
+        return 1, channels, math.prod(x.shape[:dim]) * math.prod(x.shape[dim + 1 :])
+    inner = x.stride(dim)
+    return x.numel() // (channels * inner), channels, inner
