@@ -29,8 +29,8 @@ def _accumulate(x: Tensor) -> Tensor:
 
 
 def _bound(clamp: float | None, dtype: torch.dtype) -> float:
-    # The bound is rounded to the output's dtype, so that a clamped output is recognised by its value.
-    return math.inf if clamp is None else float(torch.tensor(clamp, dtype=dtype))
+    # Rounded to the output's dtype, so that a clamped output is recognised by its value. NaN compares false: no clamp.
+    return math.nan if clamp is None else float(torch.tensor(clamp, dtype=dtype))
 
 
 def _along(bias: Tensor, x: Tensor, dim: int) -> Tensor:
@@ -62,7 +62,7 @@ def bias_act(
     if clamp is not None:
         bound = _bound(clamp, input.dtype)
         # torch.clamp passes the gradient at the bound itself; a saved output cannot tell that from beyond it.
-        y = torch.where(y.abs() < bound, y, bound * y.sign())
+        y = torch.where(y.abs() >= bound, bound * y.sign(), y)
     y = y.to(input.dtype)
     return y.clone() if y is input else y  # an op's output never aliases its input
 
@@ -70,15 +70,15 @@ def bias_act(
 def _point(
     saved: Tensor, bias: Tensor | None, act: str, alpha: float, gain: float, clamp: float | None, dim: int
 ) -> tuple[Tensor, Tensor]:
-    """Where the derivatives are taken, a = y / gain or z = x + b, and 1 inside the clamp, 0 outside."""
+    """Where the derivatives are taken, a = y / gain or z = x + b, and whether that is inside the clamp."""
     bound = _bound(clamp, saved.dtype)
     if saves_input(act, alpha):
         point = _pre_activation(saved, bias, dim)
-        inside = (_value(point, act, alpha) * gain).to(saved.dtype).abs() < bound
+        y = (_value(point, act, alpha) * gain).to(saved.dtype)
     else:
         point = _accumulate(saved) * (1 / gain if gain else 0.0)
-        inside = saved.abs() < bound
-    return point, (inside if clamp is not None else torch.ones_like(inside))
+        y = saved
+    return point, ~(y.abs() >= bound)
 
 
 def _slope(p: Tensor, act: str, alpha: float) -> Tensor:

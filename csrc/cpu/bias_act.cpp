@@ -1,0 +1,274 @@
+#include "bias_act.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "../common/bias_act_math.h"
+
+namespace fastgan {
+namespace {
+
+// Rows shorter than this are handled as one period with the bias spread out over it: a vector loop over 16 pixels
+// would be all prologue.
+constexpr int64_t kShortRow = 64;
+constexpr int64_t kShortestPeriod = 512;
+// A thread is worth starting for so many elements.
+constexpr int64_t kGrain = 16384;
+// Float partial sums are handed to doubles at least this often, which bounds their rounding error.
+constexpr int64_t kFloatRun = 4096;
+
+// How a kernel walks memory: in rows of `length` elements. Either all elements of a row have one channel, or (periodic)
+// element j of every row has the bias `spread[j]`.
+struct Rows {
+  int64_t length, total;
+  bool periodic;
+
+  explicit Rows(const BiasActCall& call, bool has_bias) : total(call.outer * call.channels * call.inner) {
+    const int64_t period = call.channels * call.inner;
+    periodic = has_bias && call.channels > 1 && call.inner < kShortRow;
+    if (periodic) {
+      length = period * std::max<int64_t>(1, (kShortestPeriod + period - 1) / period);
+    } else {
+      length = has_bias && call.channels > 1 ? call.inner : std::max<int64_t>(1, std::min(total, kFloatRun));
+    }
+  }
+};
+
+int64_t channel_of(const BiasActCall& call, int64_t element) { return element / call.inner % call.channels; }
+
+// Calls work(thread, begin, end) on disjoint ranges covering [0, total).
+template <class Work>
+void in_parallel(int64_t total, int threads, Work work) {
+  const int used = static_cast<int>(std::min<int64_t>(threads, (total + kGrain - 1) / kGrain));
+  if (used <= 1) {
+    work(0, int64_t{0}, total);
+    return;
+  }
+#pragma omp parallel for num_threads(used) schedule(static, 1)
+  for (int thread = 0; thread < used; ++thread) {
+    // Ranges end on whole cache lines.
+    const auto bound = [&](int t) { return t == used ? total : total * t / used / 64 * 64; };
+    work(thread, bound(thread), bound(thread + 1));
+  }
+}
+
+// Calls body(first element, column in its row, count) for each piece of a row in [begin, end).
+template <class Body>
+void for_pieces(const Rows& rows, int64_t begin, int64_t end, Body body) {
+  int64_t column = begin % rows.length;
+  while (begin < end) {
+    const int64_t count = std::min(rows.length - column, end - begin);
+    body(begin, column, count);
+    begin += count;
+    column = 0;
+  }
+}
+
+template <class T>
+struct Kernel {
+  using A = accumulator_t<T>;
+
+  BiasActCall call;
+  BiasActParameters<A> p;
+  const T* bias;
+  Rows rows;
+  std::vector<A> spread;  // the bias of each element of a period
+
+  Kernel(const BiasActCall& call_, const void* bias_)
+      : call(call_),
+        p{A(call.alpha), A(call.gain), call.gain != 0 ? A(1 / call.gain) : A(0), round_to<T>(A(call.clamp))},
+        bias(static_cast<const T*>(bias_)),
+        rows(call, bias != nullptr) {
+    if (bias && rows.periodic) {
+      spread.resize(rows.length);
+      for (int64_t j = 0; j < rows.length; ++j) spread[j] = load(bias[channel_of(call, j)]);
+    }
+  }
+
+  // Calls body(first element, count, bias_at), where bias_at(j) is the bias of the piece's element j.
+  template <class Body>
+  void run(Body body) const {
+    in_parallel(rows.total, call.threads, [&](int, int64_t begin, int64_t end) {
+      for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) { piece(first, column, count, body); });
+    });
+  }
+
+  template <class Body>
+  void piece(int64_t first, int64_t column, int64_t count, Body& body) const {
+    if (!spread.empty()) {
+      const A* at = spread.data() + column;
+      body(first, count, [at](int64_t j) { return at[j]; });
+    } else {
+      const A constant = bias ? load(bias[channel_of(call, first)]) : A(0);
+      body(first, count, [constant](int64_t) { return constant; });
+    }
+  }
+};
+
+template <class T>
+void forward(const BiasActCall& call, const T* input, const void* bias, T* output) {
+  const Kernel<T> kernel(call, bias);
+  const auto p = kernel.p;
+  with_activation(call.act, [&](auto act) {
+    using Act = decltype(act);
+    kernel.run([&](int64_t first, int64_t count, auto bias_at) {
+      const T* x = input + first;
+      T* y = output + first;
+#pragma omp simd
+      for (int64_t j = 0; j < count; ++j) y[j] = Store<T>::from(bias_act_value<Act>(load(x[j]) + bias_at(j), p));
+    });
+  });
+}
+
+template <class T>
+void backward(const BiasActCall& call, const T* grad_output, const T* saved, const void* bias, T* grad_input) {
+  const Kernel<T> kernel(call, bias);
+  const auto p = kernel.p;
+  with_activation(call.act, [&](auto act) {
+    using Act = decltype(act);
+    kernel.run([&](int64_t first, int64_t count, auto bias_at) {
+      const T *dy = grad_output + first, *s = saved + first;
+      T* dx = grad_input + first;
+#pragma omp simd
+      for (int64_t j = 0; j < count; ++j)
+        dx[j] = Store<T>::from(bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p));
+    });
+  });
+}
+
+// The same with the bias's gradient gathered on the way.
+template <class T>
+void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* saved, const void* bias, T* grad_input,
+                        T* grad_bias) {
+  using A = accumulator_t<T>;
+  Kernel<T> kernel(call, bias);
+  if (!bias) kernel.rows = Rows(call, true);  // rows must follow the channels even where no bias is read
+  const Rows& rows = kernel.rows;
+  const auto p = kernel.p;
+  const int64_t columns = rows.periodic ? rows.length : call.channels;
+  std::vector<double> sums(columns * std::max(call.threads, 1), 0.0);
+
+  with_activation(call.act, [&](auto act) {
+    using Act = decltype(act);
+    in_parallel(rows.total, call.threads, [&](int thread, int64_t begin, int64_t end) {
+      double* sum = sums.data() + thread * columns;
+      if (rows.periodic) {
+        std::vector<A> run(columns, A(0));
+        int64_t runs = 0;
+        const auto flush = [&] {
+          for (int64_t j = 0; j < columns; ++j) sum[j] += run[j];
+          std::fill(run.begin(), run.end(), A(0));
+          runs = 0;
+        };
+        for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) {
+          auto body = [&](int64_t start, int64_t n, auto bias_at) {
+            const T *dy = grad_output + start, *s = saved + start;
+            T* dx = grad_input + start;
+            A* into = run.data() + column;
+#pragma omp simd
+            for (int64_t j = 0; j < n; ++j) {
+              const A grad = bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p);
+              dx[j] = Store<T>::from(grad);
+              into[j] += grad;
+            }
+          };
+          kernel.piece(first, column, count, body);
+          if (++runs == 64) flush();
+        });
+        flush();
+      } else {
+        for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) {
+          auto body = [&](int64_t start, int64_t n, auto bias_at) {
+            double total = 0;
+            for (int64_t from = 0; from < n; from += kFloatRun) {
+              const int64_t to = std::min(n - from, kFloatRun);
+              const T *dy = grad_output + start + from, *s = saved + start + from;
+              T* dx = grad_input + start + from;
+              A part = 0;
+#pragma omp simd reduction(+ : part)  // reassociation is allowed here
+              for (int64_t j = 0; j < to; ++j) {
+                const A grad = bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p);
+                dx[j] = Store<T>::from(grad);
+                part += grad;
+              }
+              total += part;
+            }
+            sum[channel_of(call, start)] += total;
+          };
+          kernel.piece(first, column, count, body);
+        });
+      }
+    });
+  });
+
+  std::vector<double> channel(call.channels, 0.0);
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const int64_t column = static_cast<int64_t>(i) % columns;
+    channel[rows.periodic ? channel_of(call, column) : column] += sums[i];
+  }
+  for (int64_t c = 0; c < call.channels; ++c) grad_bias[c] = Store<T>::from(static_cast<A>(channel[c]));
+}
+
+template <class T>
+void double_backward(const BiasActCall& call, const T* grad_grad_input, const T* grad_output, const T* saved,
+                     const void* bias, T* grad_grad_output, T* grad_saved) {
+  const Kernel<T> kernel(call, bias);
+  const auto p = kernel.p;
+  with_activation(call.act, [&](auto act) {
+    using Act = decltype(act);
+    kernel.run([&](int64_t first, int64_t count, auto bias_at) {
+      const T *ddx = grad_grad_input + first, *dy = grad_output + first, *s = saved + first;
+      T *ddy = grad_grad_output + first, *ds = grad_saved + first;
+#pragma omp simd
+      for (int64_t j = 0; j < count; ++j) {
+        const auto g = load(ddx[j]);
+        ddy[j] = Store<T>::from(bias_act_gradient<T, Act>(g, s[j], bias_at(j), p));
+        ds[j] = Store<T>::from(bias_act_saved_gradient<T, Act>(g, load(dy[j]), s[j], bias_at(j), p));
+      }
+    });
+  });
+}
+
+template <class Body>
+void with_dtype(DType dtype, Body body) {
+  switch (dtype) {
+    case DType::float32: return body(float{});
+    case DType::float64: return body(double{});
+    case DType::float16: return body(Half{});
+    case DType::bfloat16: return body(BFloat16{});
+  }
+}
+
+}  // namespace
+
+void bias_act(const BiasActCall& call, const void* input, const void* bias, void* output) {
+  with_dtype(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    forward(call, static_cast<const T*>(input), bias, static_cast<T*>(output));
+  });
+}
+
+void bias_act_backward(const BiasActCall& call, const void* grad_output, const void* saved, const void* bias,
+                       void* grad_input, void* grad_bias) {
+  with_dtype(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T *dy = static_cast<const T*>(grad_output), *s = static_cast<const T*>(saved);
+    T* dx = static_cast<T*>(grad_input);
+    if (grad_bias) {
+      backward_with_bias(call, dy, s, bias, dx, static_cast<T*>(grad_bias));
+    } else {
+      backward(call, dy, s, bias, dx);
+    }
+  });
+}
+
+void bias_act_double_backward(const BiasActCall& call, const void* grad_grad_input, const void* grad_output,
+                              const void* saved, const void* bias, void* grad_grad_output, void* grad_saved) {
+  with_dtype(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    double_backward(call, static_cast<const T*>(grad_grad_input), static_cast<const T*>(grad_output),
+                    static_cast<const T*>(saved), bias, static_cast<T*>(grad_grad_output), static_cast<T*>(grad_saved));
+  });
+}
+
+}  // namespace fastgan
