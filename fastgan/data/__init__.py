@@ -1,0 +1,9 @@
+"""Real data sets behind one small interface; ``open_data`` finds one by name or path."""
+
+from __future__ import annotations
+
+from .base import ArrayData, DataError, ImageData
+from .catalogue import available, open_data
+from .sampler import Sampler
+
+__all__ = ["ArrayData", "DataError", "ImageData", "Sampler", "available", "open_data"]

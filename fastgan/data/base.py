@@ -1,0 +1,95 @@
+"""What a data set owes to the training loop, and the in-memory one that most data sets are."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["ArrayData", "DataError", "ImageData", "fit"]
+
+
+class DataError(ValueError):
+    """A data set that cannot be had or read; the message says what to do."""
+
+
+class ImageData(Protocol):
+    """Images of one size, with or without labels, reached by index.
+
+    ``batch`` must depend on nothing but the indices: a resumed run repeats it bit for bit.
+    """
+
+    name: str
+    image_size: int
+    image_channels: int
+    num_classes: int | None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images (uint8 [N, C, H, W]) and labels (int64 [N], or None) at ``indices`` (int64 [N]), on the CPU."""
+        ...
+
+    def report(self) -> str | None:
+        """What the user should hear at the end of a run (images skipped), or None."""
+        ...
+
+
+def fit(images: Tensor, size: int) -> Tensor:
+    """Bring uint8 images [N, C, H, W] to ``size`` × ``size`` pixels.
+
+    Images up to four pixels short are padded with zeros (28×28 digits and garments keep their pixels), others are
+    resized bilinearly with antialiasing.
+    """
+    height, width = images.shape[-2:]
+    missing_h, missing_w = size - height, size - width
+    if 0 <= missing_h <= 4 and 0 <= missing_w <= 4:
+        top, left = missing_h // 2, missing_w // 2
+        return F.pad(images, (left, missing_w - left, top, missing_h - top))
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+
+
+class ArrayData:
+    """Images held in memory as uint8.
+
+    Parameters
+    ----------
+    name : str
+        Shown in logs and errors.
+    images : Tensor
+        uint8, [N, C, H, W].
+    labels : Tensor, optional
+        int64, [N], in [0, num_classes).
+    image_size : int, default: 32
+        Height and width the images are brought to (see ``fit``).
+    """
+
+    def __init__(self, name: str, images: Tensor, labels: Tensor | None = None, image_size: int = 32) -> None:
+        if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
+            given = f"{images.dtype} {tuple(images.shape)}"
+            raise DataError(f"{name}: expected at least one uint8 image as [N, C, H, W], got {given}")
+        if labels is not None and labels.shape != (len(images),):
+            raise DataError(f"{name}: expected {len(images)} labels, one an image, got shape {tuple(labels.shape)}")
+        if labels is not None and int(labels.min()) < 0:
+            raise DataError(f"{name}: labels must not be negative, got {int(labels.min())}")
+        self.name = name
+        self.image_size = image_size
+        self.image_channels = images.shape[1]
+        self.num_classes = None if labels is None else int(labels.max()) + 1
+        self._images = fit(images, image_size).contiguous()
+        self._labels = None if labels is None else labels.long()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See ``ImageData.batch``."""
+        return self._images[indices], None if self._labels is None else self._labels[indices]
+
+    def report(self) -> str | None:
+        """Nothing is skipped: the arrays were checked when opened."""
+        return None

@@ -1,0 +1,1 @@
+"""The reference generators and discriminators."""

@@ -1,0 +1,42 @@
+"""The one place where a model's layers are chosen: stock PyTorch modules or fastgan's drop-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+__all__ = ["Layers", "fast_layers", "stock_layers"]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What the models build from; both sets give the same ``state_dict`` keys and the same initial numbers.
+
+    Attributes
+    ----------
+    name : str
+        ``"stock"`` or ``"fast"``.
+    relu : callable
+        ``relu(inplace=False)`` makes a rectifier.
+    spectral_norm : callable
+        Wraps a module's weight in spectral normalisation and returns the module.
+    """
+
+    name: str
+    relu: Callable[..., nn.Module]
+    spectral_norm: Callable[[nn.Module], nn.Module]
+
+
+def stock_layers() -> Layers:
+    """PyTorch's own modules."""
+    return Layers("stock", nn.ReLU, spectral_norm)
+
+
+def fast_layers() -> Layers:
+    """The drop-ins of fastgan, stock where there is none yet (spectral norm)."""
+    from fastgan import nn as fast_nn
+
+    return Layers("fast", fast_nn.ReLU, spectral_norm)
