@@ -62,7 +62,8 @@ PYBIND11_MODULE(FASTGAN_MODULE, module) {
   module.def("elementary_float32", &elementary<float>);
   module.def("elementary_float64", &elementary<double>);
 
-  py::class_<BiasActCall>(module, "BiasActCall")
+  // module_local: the baseline module and the chosen level are both loaded.
+  py::class_<BiasActCall>(module, "BiasActCall", py::module_local())
       .def(py::init([](int dtype, int act, double alpha, double gain, double clamp, std::int64_t outer,
                        std::int64_t channels, std::int64_t inner, int threads) {
         return BiasActCall{fastgan::DType(dtype), act, alpha, gain, clamp, outer, channels, inner, threads};

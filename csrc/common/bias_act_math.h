@@ -178,28 +178,29 @@ FASTGAN_HD A bias_act_value(A z, const BiasActParameters<A>& p) {
   return y > p.bound ? p.bound : (y < -p.bound ? -p.bound : y);  // this way round NaN passes
 }
 
-// Where the derivatives are taken, and whether that is inside the clamp: at and beyond the bound they are zero.
+// Where the derivatives are taken, and |y|: at and beyond the bound they are zero.
 template <class A>
 struct BiasActPoint {
-  A point;
-  bool inside;
+  A point, magnitude;
 };
 
 template <class T, class Act, class A = accumulator_t<T>>
 FASTGAN_HD BiasActPoint<A> bias_act_point(T saved, A bias, const BiasActParameters<A>& p) {
   if constexpr (Act::from_input) {
     const A z = load(saved) + bias;
-    return {z, !(absolute(round_to<T>(Act::value(z, p.alpha) * p.gain)) >= p.bound)};
+    return {z, absolute(round_to<T>(Act::value(z, p.alpha) * p.gain))};
   } else {
     const A y = load(saved);
-    return {y * p.inverse_gain, !(absolute(y) >= p.bound)};
+    return {y * p.inverse_gain, absolute(y)};
   }
 }
 
+// The products are computed before the choice, so that the loop has no branch.
 template <class T, class Act, class A = accumulator_t<T>>
 FASTGAN_HD A bias_act_gradient(A grad_output, T saved, A bias, const BiasActParameters<A>& p) {
   const auto at = bias_act_point<T, Act>(saved, bias, p);
-  return at.inside ? grad_output * p.gain * Act::slope(at.point, p.alpha) : A(0);
+  const A inside = grad_output * p.gain * Act::slope(at.point, p.alpha);
+  return at.magnitude >= p.bound ? A(0) : inside;
 }
 
 // The gradient of bias_act_gradient with respect to `saved`, for the cotangent grad_grad_input. With respect to the
@@ -207,8 +208,8 @@ FASTGAN_HD A bias_act_gradient(A grad_output, T saved, A bias, const BiasActPara
 template <class T, class Act, class A = accumulator_t<T>>
 FASTGAN_HD A bias_act_saved_gradient(A grad_grad_input, A grad_output, T saved, A bias, const BiasActParameters<A>& p) {
   const auto at = bias_act_point<T, Act>(saved, bias, p);
-  const A factor = Act::from_input ? p.gain : A(1);
-  return at.inside ? grad_grad_input * grad_output * (factor * Act::curvature(at.point)) : A(0);
+  const A inside = grad_grad_input * grad_output * ((Act::from_input ? p.gain : A(1)) * Act::curvature(at.point));
+  return at.magnitude >= p.bound ? A(0) : inside;
 }
 
 }  // namespace fastgan

@@ -28,7 +28,7 @@ struct Exponential;
 
 template <>
 struct Exponential<float> {
-  static constexpr int taylor = 7;      // |r| <= ln(2)/2: the first term left out is below 2^-25 r
+  static constexpr int taylor = 7;       // |r| <= ln(2)/2: the first term left out is below 2^-25 r
   static constexpr int atanh_terms = 7;  // s^2 <= 1/9
   static constexpr float lowest = -87.0f;
   static constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
@@ -50,6 +50,16 @@ struct Exponential<double> {
   }
 };
 
+template <class A>
+struct Taylor {
+  A coefficient[Exponential<A>::taylor + 1];  // 1 / k!
+  constexpr Taylor() : coefficient{} {
+    double factorial = 1;
+    coefficient[0] = A(1);
+    for (int k = 1; k <= Exponential<A>::taylor; ++k) coefficient[k] = A(1 / (factorial *= k));
+  }
+};
+
 // x = n ln 2 + r: returns 2^n and expm1(r).
 template <class A>
 FASTGAN_HD A reduced_expm1(A x, A& power) {
@@ -58,8 +68,9 @@ FASTGAN_HD A reduced_expm1(A x, A& power) {
   const A shifted = x * A(1.44269504088896340736) + E::magic;
   const A n = shifted - E::magic;
   const A r = (x - n * E::ln2_high) - n * E::ln2_low;
-  A sum = A(1);
-  for (int k = E::taylor; k >= 2; --k) sum = A(1) + sum * (r * (A(1) / A(k)));
+  constexpr Taylor<A> taylor;
+  A sum = taylor.coefficient[E::taylor];
+  for (int k = E::taylor - 1; k >= 1; --k) sum = sum * r + taylor.coefficient[k];
   power = E::power_of_two(shifted);
   return sum * r;
 }
@@ -83,8 +94,8 @@ template <class A>
 FASTGAN_HD A log1p_unit(A x) {
   const A s = x / (A(2) + x), s2 = s * s;
   A sum = A(0);
-  for (int k = Exponential<A>::atanh_terms; k >= 1; --k) sum = (sum + A(1) / A(2 * k + 1)) * s2;
-  return A(2) * (s + s * sum);
+  for (int k = Exponential<A>::atanh_terms; k >= 1; --k) sum = sum * s2 + A(1) / A(2 * k + 1);
+  return A(2) * (s + s * (s2 * sum));
 }
 
 #endif

@@ -62,9 +62,15 @@ def _sum_to_bias(grad: Tensor, dim: int) -> Tensor:
     return grad.sum([i for i in range(grad.dim()) if i != dim])
 
 
+def _is_addition(act: str, gain: float, clamp: float | None) -> bool:
+    return act == "linear" and gain == 1 and clamp is None
+
+
 def _setup_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    input, bias, act, alpha = inputs[:4]
-    if saves_input(act, alpha):
+    input, bias, act, alpha, gain, clamp = inputs[:6]
+    if _is_addition(act, gain, clamp):
+        ctx.save_for_backward(None, None)
+    elif saves_input(act, alpha):
         ctx.save_for_backward(input, bias)
     else:
         ctx.save_for_backward(output, None)
@@ -75,6 +81,9 @@ def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
     saved, bias = ctx.saved_tensors
     *parameters, backend = ctx.arguments
     wants_input, wants_bias = ctx.needs_input_grad[1:3]
+    if saved is None:  # y = x + b: the gradient passes through, uncopied
+        grad_bias = _sum_to_bias(grad_output, parameters[-1]) if wants_bias else None
+        return (grad_output if wants_input else None, grad_bias, *(None,) * 6)
     grad_input, grad_bias = bias_act_backward(grad_output, saved, bias, *parameters, wants_bias, backend)
     return (grad_input if wants_input else None, grad_bias if wants_bias else None, *(None,) * 6)
 
