@@ -32,7 +32,7 @@ def environment(setting: str) -> dict[str, str]:
 
 
 def _faults_of_fresh_memory() -> float | None:
-    """Page faults per page of a 64 MiB tensor that is made after one like it was freed."""
+    """Page faults per page of a 64 MiB tensor that is made after one of twice the size was freed."""
     try:
         import resource
     except ImportError:  # not a Unix
@@ -42,7 +42,7 @@ def _faults_of_fresh_memory() -> float | None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
     n_bytes = 2**26
-    torch.ones(n_bytes // 4)
+    torch.ones(n_bytes // 2)
     before = faults()
     torch.ones(n_bytes // 4)
     return (faults() - before) / (n_bytes / resource.getpagesize())

@@ -1,0 +1,225 @@
+"""The runner's verdicts, on a family of its own: what is counted, what fails, what is written. No speed is asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from fastgan_bench import allocator, families, memory, registry, runner, worker
+from fastgan_bench.case import BACKWARD, FORWARD, Problem
+from fastgan_bench.check import TOLERANCE, disagreement
+from fastgan_bench.compare import compare
+from fastgan_bench.measure import Timer, interleave, ratios
+
+CPU = torch.device("cpu")
+
+# Each side squares its input and scales by b; {ours} is what ours computes.
+FAKE_FAMILY = """
+import torch
+from fastgan_bench.case import BACKWARD, FORWARD, Case, Side
+
+def inputs():
+    x = torch.linspace(-2, 2, 64).reshape(2, 2, 4, 4)
+    return x.requires_grad_(), torch.tensor([3.0, 0.5]).requires_grad_()
+
+def right(x, b):
+    return x * x * b.view(-1, 1, 1)
+
+def wrong_gradient(x, b):
+    return x * x.detach() * b.view(-1, 1, 1)
+
+def ours(x, b):
+    return {ours}
+
+def raises(x, b):
+    raise RuntimeError("unsupported\\nfurther lines")
+
+def cases(device):
+    return [Case(
+        family="fake", name="square", workload={{"shape": [2, 2, 4, 4]}}, inputs=inputs,
+        ours=[Side("fastgan", ours)],
+        peers=[
+            Side("eager", right), Side("eager channels_last", right, torch.channels_last),
+            Side("wrong gradient", wrong_gradient), Side("raises", raises),
+        ],
+        reference=right, dtype=torch.float32, bytes={{FORWARD: 512, BACKWARD: 1280}},
+        flops={{FORWARD: 128, BACKWARD: 320}}, quick=True,
+    )]
+"""
+RIGHT, WRONG = "x.square() * b.view(-1, 1, 1)", "x.square() * b.view(-1, 1, 1) * (1 + 1e-4)"
+
+
+@pytest.fixture
+def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A family named fake in place of the real ones, whose own side computes `request.param`."""
+    (tmp_path / "fake.py").write_text(textwrap.dedent(FAKE_FAMILY).format(ours=getattr(request, "param", RIGHT)))
+    monkeypatch.setattr(families, "__path__", [str(tmp_path)])
+    # The measuring process would not see this family, so it is measured here.
+    monkeypatch.setattr(worker, "spawn", lambda setting, *arguments: worker.measure(*arguments))
+    yield "fake"
+    sys.modules.pop(f"{families.__name__}.fake", None)
+
+
+def test_wrong_and_failing_peers_are_shown_and_do_not_count(family: str) -> None:
+    (case,) = registry.cases(family, CPU)
+    forward, backward = compare(case, CPU, budget_s=0.01, repeats=3)
+    assert (forward["mode"], backward["mode"]) == (FORWARD, BACKWARD)
+    for result in (forward, backward):
+        sides = {side["name"]: side for side in result["sides"]}
+        assert sides["raises"]["status"] == "failed"
+        assert sides["raises"]["reason"] == "RuntimeError: unsupported"
+        assert sides["raises"]["seconds"] is None
+        assert sides["eager"]["status"] == sides["eager channels_last"]["status"] == "valid"
+        valid = {name for name, side in sides.items() if side["status"] == "valid" and not side["ours"]}
+        medians = {name: sides[name]["seconds"]["median"] for name in valid}  # type: ignore[index]
+        assert result["best_peer"] == min(medians, key=lambda name: medians[name])
+        assert result["ratio"] == sides[result["best_peer"]]["ratio"]
+        assert result["ratio"]["min"] <= result["ratio"]["median"] <= result["ratio"]["max"]
+        assert not result["failed"]
+    # Its values are right, its gradient is half of what it should be.
+    status = {r["mode"]: next(s for s in r["sides"] if s["name"] == "wrong gradient") for r in (forward, backward)}
+    assert status[FORWARD]["status"] == "valid"
+    assert status[BACKWARD]["status"] == "wrong"
+    assert status[BACKWARD]["deviation"] == pytest.approx(0.5)
+    assert status[BACKWARD]["seconds"] is None and status[BACKWARD]["ratio"] is None
+
+
+@pytest.mark.parametrize(("family", "code"), [(RIGHT, 0), (WRONG, 1)], indirect=["family"])
+def test_exit_code_and_json(family: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.run(family, "cpu", quick=True, out=tmp_path / "out", repeats=2) == code
+    shown = capsys.readouterr().out
+    assert "wrong: wrong gradient in square" in shown
+    assert ("wrong: fastgan in square" in shown) == bool(code)
+    assert (tmp_path / "out" / "fake-cpu-quick.png").read_bytes().startswith(b"\x89PNG")
+    reports = json.loads((tmp_path / "out" / "fake-cpu-quick.json").read_text())
+    assert tuple(reports) == allocator.settings(CPU)
+    for report in reports.values():
+        machine = report["machine"]
+        assert machine["torch"] == torch.__version__
+        assert machine["threads"] == torch.get_num_threads()
+        assert machine["copy_gb_per_s"] > 0 and machine["gemm_gflop_per_s"] > 0
+        assert {"cpu", "cores", "fastgan", "commit", "isa_level", "allocator"} <= set(machine)
+        assert [result["mode"] for result in report["results"]] == [FORWARD, BACKWARD]
+        for result in report["results"]:
+            assert result["workload"] == {"shape": [2, 2, 4, 4]}
+            assert len(result["sides"]) == 5
+            assert result["failed"] == bool(code)
+            # A case whose results disagree reports no speed, not even its peers'.
+            measured = (result["ratio"], result["copy_share"], result["gemm_share"], result["overhead_us"])
+            assert all((value is None) == bool(code) for value in measured)
+            assert all(side["seconds"] is None for side in result["sides"]) or not code
+        assert report["results"][1]["bytes"] == 1280 and report["results"][1]["flops"] == 320
+
+
+def test_bad_arguments_are_named(family: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert runner.run("bias", "cpu", quick=True, out=tmp_path, repeats=None) == 2
+    assert "family must be one of fake, got 'bias'" in capsys.readouterr().out
+    assert runner.run("fake", "tpu", quick=True, out=tmp_path, repeats=None) == 2
+    assert "device must be cpu or cuda, got 'tpu'" in capsys.readouterr().out
+    assert runner.run("fake", "cpu", quick=True, out=tmp_path, repeats=0) == 2
+    assert "repeats must be at least 1, got 0" in capsys.readouterr().out
+
+
+def test_rounds_are_interleaved() -> None:
+    order: list[str] = []
+    calls = {name: lambda name=name: order.append(name) for name in "ABC"}  # type: ignore[misc]
+    rounds: list[tuple[str, int]] = []
+
+    def timer(call: object, n: int) -> float:
+        order.clear()
+        call()  # type: ignore[operator]
+        rounds.append((order[-1], n))
+        return 1.0 + len(rounds)
+
+    seconds = interleave(calls, timer, budget_s=0.0, repeats=4)  # type: ignore[arg-type]
+    counted = rounds[-4 * 3 :]
+    assert "".join(name for name, _ in counted) == "ABC" * 4
+    assert {name: len(values) for name, values in seconds.items()} == {"A": 4, "B": 4, "C": 4}
+    # Entry i of two calls was taken in the same round.
+    assert [b - a for a, b in zip(seconds["A"], seconds["B"], strict=True)] == [1.0] * 4
+
+
+def test_timer_repeats_short_calls() -> None:
+    count = 0
+
+    def call() -> None:
+        nonlocal count
+        count += 1
+
+    assert Timer(CPU)(call, 7) >= 0
+    assert count == 8  # one that is not counted
+
+
+def test_ratios_pair_the_rounds() -> None:
+    assert ratios([2.0, 9.0, 8.0], [1.0, 3.0, 2.0]) == {"median": 3.0, "min": 2.0, "max": 4.0}
+
+
+def test_disagreement() -> None:
+    expected = (torch.tensor([100.0, 0.0], dtype=torch.float64),)
+    for dtype, tolerance in TOLERANCE.items():
+        near, far = (torch.tensor([100.0, 100 * tolerance * factor], dtype=torch.float64) for factor in (0.9, 1.1))
+        assert disagreement((near,), expected, dtype)[1] is None
+        assert disagreement((far,), expected, dtype)[1] is not None
+    assert disagreement((torch.tensor([100.0, torch.nan]),), expected, torch.float32)[1] is not None
+    assert disagreement((torch.tensor([100.0]),), expected, torch.float32)[1] is not None
+    assert disagreement((), expected, torch.float32)[1] is not None
+    # An undefined gradient is a zero: right where zeros are expected, wrong elsewhere.
+    assert disagreement((None,), (torch.zeros(2),), torch.float32)[1] is None
+    assert disagreement((None,), expected, torch.float32)[1] is not None
+
+
+def test_sides_get_their_layout(family: str) -> None:
+    (case,) = registry.cases(family, CPU)
+    problem = Problem(case, CPU)
+    peer = next(side for side in case.peers if side.layout == torch.channels_last)
+    y, grad_x, grad_b = problem.call(peer, BACKWARD)()
+    assert y is not None and y.is_contiguous(memory_format=torch.channels_last) and not y.is_contiguous()
+    assert grad_x is not None and grad_x.shape == y.shape and grad_b is not None and grad_b.shape == (2,)
+
+
+def test_every_real_case_is_well_formed() -> None:
+    for device in (CPU, torch.device("cuda")):
+        cases = registry.cases(None, device)
+        keys = [(case.family, case.name) for case in cases]
+        assert len(set(keys)) == len(keys)
+        for family in registry.names():
+            own = [case for case in cases if case.family == family]
+            assert any(case.overhead for case in own), f"{family} shows no price of a call"
+            assert any(case.quick for case in own)
+        for case in cases:
+            assert len({side.name for side in case.sides}) == len(case.sides)
+            assert set(case.bytes) == set(case.flops) == set(case.modes)
+
+
+def test_allocator_settings_reach_a_new_process() -> None:
+    faults = {}
+    for setting in allocator.settings(CPU):
+        environment = allocator.environment(setting) | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        code = "from fastgan_bench import allocator; import json; print(json.dumps(allocator.describe()))"
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        faults[setting] = json.loads(done.stdout)["faults_per_fresh_page"]
+    if allocator.RAISED in faults:
+        # Huge pages, where the system gives them unasked, fault once in 512.
+        assert faults[allocator.RAISED] < 1 / 1000 < 1 / 600 < faults[allocator.DEFAULT]
+
+
+def test_memory_counts_what_a_call_keeps(family: str) -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("resident memory is only read on Linux")
+    size = 2**25
+
+    def call() -> tuple[torch.Tensor | None, ...]:
+        transient = torch.ones(size // 4)
+        return (transient * 2,)
+
+    # Two tensors live at once: one freed after the call, one kept.
+    assert memory._peak_resident(call) == pytest.approx(2 * size, rel=0.1)
+    assert memory.peak_bytes(family, "square", "eager", CPU) < size
