@@ -1,0 +1,108 @@
+"""Checkpoint files: one safetensors file each, written whole or not at all, read without unpickling anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+__all__ = ["CheckpointError", "latest", "load", "save"]
+
+_KEY = "fastgan"
+_NAME = re.compile(r"step-(\d+)\.safetensors")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is corrupt, foreign or of another run; the file was left as it was."""
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
+    """CRC-32 of all tensors' bytes, in the order of their names."""
+    checksum = 0
+    for name in sorted(tensors):
+        flat = tensors[name].reshape(-1).view(torch.uint8)
+        checksum = zlib.crc32(flat.numpy().data, checksum)
+    return checksum
+
+
+def _steps(folder: Path) -> dict[int, Path]:
+    found = {int(m[1]): path for path in folder.glob("*") if (m := _NAME.fullmatch(path.name))}
+    return dict(sorted(found.items()))
+
+
+def latest(folder: Path) -> Path | None:
+    """The checkpoint of the highest step in ``folder``, None where there is none."""
+    return next(reversed(_steps(folder).values()), None)
+
+
+def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, Any], keep: int) -> Path:
+    """Write a checkpoint, then delete all but the newest ``keep``.
+
+    The file gets its name by a rename, after its bytes have reached the disk: a process or machine that dies at any
+    moment leaves either the old checkpoints or those and the new one.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it does not exist.
+    step : int
+        Names the file.
+    tensors : dict of Tensor
+        Any device and layout; stored contiguous.
+    meta : dict
+        Anything that JSON can hold.
+    keep : int
+        How many checkpoints stay, at least 1.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.tmp"):
+        leftover.unlink()
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    meta = meta | {"step": step, "checksum": _checksum(stored)}
+    path = folder / f"step-{step:08d}.safetensors"
+    temporary = path.with_suffix(".tmp")
+    save_file(stored, temporary, {_KEY: json.dumps(meta)})
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(folder)
+    for old in list(_steps(folder).values())[:-keep]:
+        old.unlink()
+    return path
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint into CPU tensors and its metadata.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, was not written by ``save``, or its bytes have changed since.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if _KEY not in metadata:
+                raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of fastgan")
+            meta = json.loads(metadata[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: corrupt, or not a safetensors file ({error})") from error
+    if not isinstance(meta, dict) or meta.get("checksum") != _checksum(tensors):
+        raise CheckpointError(f"{path}: corrupt, its tensors do not match their checksum")
+    return tensors, meta

@@ -1,0 +1,234 @@
+"""The training loop that every recipe stands on, on Lightning Fabric (device, precision, data parallelism)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fastgan.data import ImageData, Sampler
+from fastgan.models.layers import fast_layers, stock_layers
+
+from . import checkpoint
+from .config import TrainConfig, frozen_differences
+from .ema import Ema
+from .recipe import Recipe
+from .state import check_module, load_optimizer, module_tensors, optimizer_state, rng_state, set_rng_state
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+    from .report import Reporter
+
+__all__ = ["NonFiniteLossError", "Trainer"]
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A loss that is NaN or infinite: the run stops before it saves anything made from it."""
+
+
+class Trainer:
+    """A run in memory: networks, optimisers, moving average and the position in the data.
+
+    A step is ``n_dis`` updates of the discriminator and one of the generator.
+
+    Parameters
+    ----------
+    recipe : type of Recipe
+        What to train.
+    config : TrainConfig
+        Its settings.
+    data : ImageData
+        Real images.
+    fabric : Fabric
+        Launched already.
+    """
+
+    def __init__(self, recipe: type[Recipe], config: TrainConfig, data: ImageData, fabric: Fabric) -> None:
+        self.config = config
+        self.fabric = fabric
+        self.data = data
+        self.recipe = recipe(config, data.image_channels, data.num_classes)
+        torch.manual_seed(config.seed)  # the same initial weights in every process
+        generator, discriminator = self.recipe.networks(stock_layers() if config.stock else fast_layers())
+        self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        for module in (generator, discriminator):
+            module.to(memory_format=self._layout)  # type: ignore[call-overload]  # missing from torch's stubs
+        optimizers = self.recipe.optimizers(generator, discriminator)
+        self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
+        self.discriminator, self.d_optimizer = fabric.setup(discriminator, optimizers[1])
+        self.ema = Ema(self.generator.module, config.ema_decay)
+        self.sampler = Sampler(len(data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+        self.step = 0
+        # From here on every process draws its own noise.
+        torch.manual_seed(config.seed + 1_000_003 * (1 + fabric.global_rank))
+        self._dtype = next(generator.parameters()).dtype
+        self._unchecked: list[dict[str, Tensor]] = []
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images that all processes together use in a step."""
+        return self.config.n_dis * self.config.batch_size * self.fabric.world_size
+
+    def update(self) -> dict[str, Tensor]:
+        """Take one step; returns the losses (on the device) as ``loss/discriminator`` and ``loss/generator``."""
+        for _ in range(self.config.n_dis):
+            images, labels = self._batch()
+            d_loss = self._update(self.discriminator, self.d_optimizer, self._discriminator_losses(images, labels))
+        # The generator's loss reaches through the discriminator: its weights need no gradients, nor data parallelism's
+        # bookkeeping of them.
+        self.discriminator.module.requires_grad_(False)
+        g_loss = self._update(self.generator, self.g_optimizer, [self._generator_loss] * self.config.accumulate)
+        self.discriminator.module.requires_grad_(True)
+        self.ema.update(self.generator.module, self.step)
+        self.step += 1
+        losses = {"loss/discriminator": d_loss, "loss/generator": g_loss}
+        self._unchecked.append(losses)
+        return losses
+
+    def _batch(self) -> tuple[Tensor, Tensor | None]:
+        images, labels = self.data.batch(self.sampler.next())
+        device = self.fabric.device
+        images = images.to(device).to(self._dtype, memory_format=self._layout) / 127.5 - 1
+        return images, None if labels is None else labels.to(device)
+
+    def _discriminator_losses(self, images: Tensor, labels: Tensor | None) -> list[Callable[[], Tensor]]:
+        parts = self.config.accumulate
+        label_parts = [None] * parts if labels is None else labels.chunk(parts)
+
+        def loss(x: Tensor, y: Tensor | None) -> Callable[[], Tensor]:
+            return lambda: self.recipe.discriminator_loss(self.discriminator, self.generator.module, x, y)
+
+        return [loss(x, y) for x, y in zip(images.chunk(parts), label_parts, strict=True)]
+
+    def _generator_loss(self) -> Tensor:
+        n = self.config.batch_size // self.config.accumulate
+        return self.recipe.generator_loss(self.generator, self.discriminator.module, n, self.fabric.device)
+
+    def _update(self, module: Any, optimizer: Optimizer, losses: list[Callable[[], Tensor]]) -> Tensor:
+        """Add up the gradients of the mean of ``losses``, step, and return that mean."""
+        optimizer.zero_grad()
+        total = torch.zeros((), device=self.fabric.device, dtype=self._dtype)
+        for index, compute in enumerate(losses):
+            sync: AbstractContextManager = self.fabric.no_backward_sync(module, enabled=index + 1 < len(losses))
+            # The recipe calls the other network unwrapped, so the precision is set here for both.
+            with sync:
+                with self.fabric.autocast():
+                    loss = compute() / len(losses)
+                self.fabric.backward(loss)
+            total += loss.detach()
+        optimizer.step()
+        return total
+
+    def check_losses(self) -> None:
+        """Raise NonFiniteLossError, naming the step, if a loss since the last check is NaN or infinite."""
+        if not self._unchecked:
+            return
+        values = torch.stack([torch.stack(list(losses.values())) for losses in self._unchecked])
+        bad = (~values.isfinite()).nonzero().tolist()
+        if bad:
+            row, column = bad[0]
+            name = list(self._unchecked[row])[column]
+            step = self.step - len(self._unchecked) + row + 1
+            raise NonFiniteLossError(
+                f"{name} is {values[row, column].item()} at step {step}; try a lower learning rate or another precision"
+            )
+        self._unchecked.clear()
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        """Make ``n`` images by the moving average, labels in turn; training's random numbers are not touched."""
+        classes = self.recipe.num_classes
+        labels = None if classes is None else torch.arange(n) % classes
+        with torch.no_grad():
+            return self.recipe.sample(self.ema.module, n, labels, torch.Generator().manual_seed(seed))
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {
+            "generator": self.generator.module,
+            "discriminator": self.discriminator.module,
+            "ema": self.ema.module,
+        }
+
+    def _optimizers(self) -> dict[str, Optimizer]:
+        return {"g_optimizer": self.g_optimizer.optimizer, "d_optimizer": self.d_optimizer.optimizer}
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint; every process must call this, the first one writes."""
+        self.check_losses()
+        tensors: dict[str, Tensor] = {}
+        for prefix, module in self._modules().items():
+            tensors |= module_tensors(prefix, module)
+        optimizers = {}
+        for prefix, optimizer in self._optimizers().items():
+            part, optimizers[prefix] = optimizer_state(prefix, optimizer)
+            tensors |= part
+        for name, state in rng_state(self.fabric.device).items():
+            states = cast(Tensor, self.fabric.all_gather(state.to(self.fabric.device)))
+            tensors[name] = states.view(self.fabric.world_size, -1)
+        meta = {
+            "recipe": self.recipe.name,
+            "config": dataclasses.asdict(self.config),
+            "image_channels": self.data.image_channels,
+            "num_classes": self.data.num_classes,
+            "position": self.sampler.position,
+            "world_size": self.fabric.world_size,
+            "optimizers": optimizers,
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        if self.fabric.is_global_zero:
+            checkpoint.save(folder, self.step, tensors, meta, self.config.keep_checkpoints)
+        self.fabric.barrier()
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint; CheckpointError, with nothing changed here, if it does not fit this run."""
+        tensors, meta = checkpoint.load(path)
+        if meta["recipe"] != self.recipe.name:
+            raise checkpoint.CheckpointError(f"{path}: a checkpoint of {meta['recipe']}, not of {self.recipe.name}")
+        if differences := frozen_differences(self.config, meta["config"]):
+            raise checkpoint.CheckpointError(f"{path}: made with other settings: {', '.join(differences)}")
+        if meta["world_size"] != self.fabric.world_size:
+            raise checkpoint.CheckpointError(
+                f"{path}: made by {meta['world_size']} processes, this run has {self.fabric.world_size}"
+            )
+        parts = {prefix: check_module(prefix, m, tensors, str(path)) for prefix, m in self._modules().items()}
+        for prefix, module in self._modules().items():
+            module.load_state_dict(parts[prefix])
+        for prefix, optimizer in self._optimizers().items():
+            load_optimizer(prefix, optimizer, tensors, meta["optimizers"][prefix])
+        rank = self.fabric.global_rank
+        rng = {name: tensor[rank] for name, tensor in tensors.items() if name.startswith("rng.")}
+        set_rng_state(rng, self.fabric.device)
+        self.fabric.strategy.precision.load_state_dict(meta["precision"])
+        self.sampler.position = meta["position"]
+        self.step = meta["step"]
+
+    def run(self, out: Path, reporter: Reporter, distance: Callable[[nn.Module], float] | None = None) -> None:
+        """Train to ``config.steps``, writing checkpoints and what ``reporter`` shows into ``out``.
+
+        ``distance`` measures the moving average every ``metric_every`` steps, in the first process.
+        """
+        c = self.config
+
+        def due(every: int) -> bool:
+            return every > 0 and self.step % every == 0
+
+        while self.step < c.steps:
+            losses = self.update()
+            last = self.step == c.steps
+            reporter.advance(self.step)
+            if due(c.log_every) or last:
+                self.check_losses()
+                reporter.scalars(self.step, {name: loss.item() for name, loss in losses.items()})
+            if self.fabric.is_global_zero:
+                if due(c.sample_every) or (c.sample_every and last):
+                    reporter.images(self.step, self.sample(64, seed=0))
+                if distance is not None and due(c.metric_every):
+                    reporter.distance(self.step, distance(self.ema.module))
+            if due(c.checkpoint_every) or last:
+                self.save(out / "checkpoints")

@@ -1,0 +1,91 @@
+"""What a recipe owes to the loop, and the recipes there are."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fastgan.models.layers import Layers
+
+from .config import ConfigError, TrainConfig
+
+__all__ = ["Recipe", "find_recipe", "recipe_names"]
+
+_RECIPES = {"sngan": "fastgan.trainers.sngan:SNGAN"}
+
+
+class Recipe(ABC):
+    """Networks, optimisers and losses of one kind of GAN; the loop does the rest.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        An instance of the class's ``Config``.
+    image_channels : int
+        Channels of the data set's images.
+    num_classes : int or None
+        Labels of the data set, None where it has none.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[TrainConfig]]
+    presets: ClassVar[dict[str, dict[str, Any]]]
+    default_preset: ClassVar[str]
+    # Labels of the generator's input; None for an unconditional one.
+    num_classes: int | None
+
+    @abstractmethod
+    def __init__(self, config: Any, image_channels: int, num_classes: int | None) -> None: ...
+
+    @abstractmethod
+    def networks(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
+        """Build the generator and the discriminator."""
+
+    @abstractmethod
+    def optimizers(self, generator: nn.Module, discriminator: nn.Module) -> tuple[Optimizer, Optimizer]:
+        """Build the optimiser of each."""
+
+    @abstractmethod
+    def discriminator_loss(
+        self, discriminator: nn.Module, generator: nn.Module, images: Tensor, labels: Tensor | None
+    ) -> Tensor:
+        """Loss of the discriminator on one batch of real images.
+
+        It must call ``discriminator`` once, for data parallelism allows no more before a backward pass, and take no
+        gradient through ``generator``.
+        """
+
+    @abstractmethod
+    def generator_loss(
+        self, generator: nn.Module, discriminator: nn.Module, batch_size: int, device: torch.device
+    ) -> Tensor:
+        """Loss of the generator on ``batch_size`` fresh images; it must call ``generator`` once."""
+
+    @abstractmethod
+    def sample(self, generator: nn.Module, n: int, labels: Tensor | None, random: torch.Generator) -> Tensor:
+        """Make ``n`` images [n, C, H, W] in [-1, 1] with noise from ``random`` (on the CPU) and ``labels`` [n]."""
+
+
+def recipe_names() -> list[str]:
+    """Names that ``find_recipe`` knows."""
+    return list(_RECIPES)
+
+
+def find_recipe(name: str) -> type[Recipe]:
+    """Find a recipe by its name; ConfigError lists what exists."""
+    if name not in _RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}; there are: {', '.join(recipe_names())}")
+    module, _, attribute = _RECIPES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def find_preset(recipe: type[Recipe], name: str) -> dict[str, Any]:
+    """Find a recipe's preset by its name; ConfigError lists what exists."""
+    if name not in recipe.presets:
+        raise ConfigError(f"unknown preset {name!r} of {recipe.name}; there are: {', '.join(recipe.presets)}")
+    return recipe.presets[name]

@@ -1,0 +1,145 @@
+"""A run as a folder: starting one, resuming one, sampling from one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import Tensor, nn
+
+from fastgan.data import ImageData, open_data
+
+from . import checkpoint
+from .config import ConfigError, TrainConfig, build_config, read_yaml, write_yaml
+from .loop import Trainer
+from .recipe import Recipe, find_preset, find_recipe
+from .report import Reporter
+
+__all__ = ["make_trainer", "resolve", "sample_run", "start"]
+
+
+def resolve(
+    recipe_name: str, out: Path, preset: str | None, values: Mapping[str, Any], *, resume: bool
+) -> tuple[type[Recipe], TrainConfig]:
+    """Settle what to run: a preset with ``values`` over it, or the settings of the run in ``out`` to resume.
+
+    Raises
+    ------
+    ConfigError
+        If ``out`` holds a run and ``resume`` is not given, or the other way round, or anything is unknown.
+    """
+    recipe = find_recipe(recipe_name)
+    saved = out / "config.yaml"
+    if not resume:
+        # With several processes, only the first one finds the folder as the user left it.
+        if _first_process() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ConfigError(f"{out}: not an empty folder; give another --out, or --resume to continue a run in it")
+        return recipe, build_config(recipe.Config, find_preset(recipe, preset or recipe.default_preset), values)
+    if preset is not None:
+        raise ConfigError("a resumed run keeps its own settings: give --resume or --preset, not both")
+    if not saved.is_file():
+        raise ConfigError(f"{out}: no run to resume (it has no config.yaml)")
+    made_by, config = read_yaml(saved)
+    if made_by != recipe.name:
+        raise ConfigError(f"{out}: a run of {made_by}, not of {recipe.name}")
+    return recipe, build_config(recipe.Config, config, values)
+
+
+def _first_process() -> bool:
+    """Whether this process is, or will become, the first of the run; known before the others are launched."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def make_trainer(recipe: type[Recipe], config: TrainConfig, data: ImageData | None = None) -> Trainer:
+    """Launch the processes and build the trainer."""
+    import torch
+    from lightning.fabric import Fabric
+
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device]:
+        raise ConfigError(f"device {device} is not available here")
+    if config.precision == "16-mixed" and device != "cuda":
+        # Fabric would quietly take bfloat16 instead.
+        raise ConfigError(f"precision 16-mixed needs device cuda, got {device}; bf16-mixed and 32-true work there")
+    data = data or open_data(config.data, strict=config.strict)
+    fabric = Fabric(
+        accelerator=device,
+        devices=config.processes,
+        strategy="ddp" if config.processes > 1 else "auto",
+        precision=config.precision,  # type: ignore[arg-type]  # one of PRECISIONS, checked by the config
+    )
+    fabric.launch()
+    return Trainer(recipe, config, data, fabric)
+
+
+def start(recipe: type[Recipe], config: TrainConfig, out: Path, *, resume: bool, console: Console) -> Trainer:
+    """Train in the folder ``out`` until the settings' last step; returns the trainer as it then is."""
+    trainer = make_trainer(recipe, config)
+    first = trainer.fabric.is_global_zero
+    if resume and (path := checkpoint.latest(out / "checkpoints")) is not None:
+        trainer.load(path)
+        if first:
+            console.print(f"resumed {path}", highlight=False)
+    if first:
+        out.mkdir(parents=True, exist_ok=True)
+        write_yaml(out / "config.yaml", recipe.name, config)
+    trainer.fabric.barrier()
+    with Reporter(out, trainer.step, config.steps, trainer.images_per_step, enabled=first, console=console) as reporter:
+        trainer.run(out, reporter, _lazy_distance(trainer, reporter))
+    if first and (report := trainer.data.report()):
+        console.print(report, highlight=False)
+    return trainer
+
+
+def _lazy_distance(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module], float]:
+    """A Fréchet distance whose network is loaded, and its name printed, when it is first needed."""
+    made: list[Callable[[nn.Module], float]] = []
+
+    def distance(generator: nn.Module) -> float:
+        if not made:
+            from .evaluate import FrechetEvaluator
+
+            evaluator = FrechetEvaluator(
+                trainer.recipe, trainer.data, trainer.config.metric_samples, trainer.fabric.device
+            )
+            reporter.print(f"Fréchet distances are on {evaluator.title}")
+            made.append(evaluator)
+        return made[0](generator)
+
+    return distance
+
+
+def sample_run(run: Path, n: int, seed: int) -> tuple[Tensor, int]:
+    """Make ``n`` images with the moving-average generator of a run's newest checkpoint; returns them and its step.
+
+    Runs on the CPU and needs neither the data nor the device of the run.
+    """
+    import torch
+
+    from fastgan.models.layers import fast_layers, stock_layers
+
+    from .state import check_module
+
+    if not (run / "config.yaml").is_file():
+        raise ConfigError(f"{run}: not the folder of a run (it has no config.yaml)")
+    name, values = read_yaml(run / "config.yaml")
+    path = checkpoint.latest(run / "checkpoints")
+    if path is None:
+        raise ConfigError(f"{run}: no checkpoint yet")
+    tensors, meta = checkpoint.load(path)
+    recipe_class = find_recipe(name)
+    config = build_config(recipe_class.Config, values)
+    recipe = recipe_class(config, meta["image_channels"], meta["num_classes"])
+    generator, _ = recipe.networks(stock_layers() if config.stock else fast_layers())
+    generator = generator.to(next(t for k, t in tensors.items() if k.startswith("ema.")).dtype)
+    generator.load_state_dict(check_module("ema", generator, tensors, str(path)))
+    classes = recipe.num_classes
+    labels = None if classes is None else torch.arange(n) % classes
+    with torch.no_grad():
+        images = recipe.sample(generator.eval(), n, labels, torch.Generator().manual_seed(seed))
+    return images, int(meta["step"])
