@@ -130,6 +130,8 @@ class Problem:
     def __init__(self, case: Case, device: torch.device) -> None:
         # Every case compiles afresh: dynamo's limit counts all that share a function's code, and falls back silently.
         torch.compiler.reset()
+        # float32 means float32 on a GPU too: a tolerance wide enough for TF32 would let wrong results pass.
+        torch.backends.cudnn.allow_tf32 = False
         self.case, self.device = case, device
         self._inputs = case.inputs()
         doubles = tuple(t.detach().double().requires_grad_(t.requires_grad) for t in self._inputs)

@@ -52,8 +52,9 @@ def _compare_mode(problem: Problem, mode: str, budget_s: float, repeats: int | N
         if call is not None:
             calls[side.name] = call
     report: CaseResult = {
-        "family": case.family, "case": case.name, "mode": mode, "workload": dict(case.workload),
-        "overhead": case.overhead, "failed": any(s["ours"] and s["status"] != "valid" for s in sides),
+        "family": case.family, "case": case.name, "mode": mode,
+        "workload": {**case.workload, "threads": torch.get_num_threads()}, "overhead": case.overhead,
+        "failed": any(s["ours"] and s["status"] != "valid" for s in sides),
         "sides": sides, "ours": None, "best_peer": None, "ratio": None, "overhead_us": None,
         "bytes": case.bytes[mode], "flops": case.flops[mode],
         "copy_share": None, "fresh_copy_share": None, "gemm_share": None, "memory": None,

@@ -80,6 +80,8 @@ def describe(device: torch.device) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        # Other work on the machine: above a fraction of a core it distorts whatever waits at a thread barrier.
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,

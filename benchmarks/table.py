@@ -81,7 +81,8 @@ def print_table(reports: dict[str, Report], console: Console) -> None:
             table.add_row(*_row(result))
         console.print(table)
         console.print(
-            f"copy {machine['copy_gb_per_s']:.1f} GB/s, GEMM {machine['gemm_gflop_per_s']:.0f} GFLOP/s in float32. "
+            f"copy {machine['copy_gb_per_s']:.1f} GB/s, GEMM {machine['gemm_gflop_per_s']:.0f} GFLOP/s in float32, "
+            f"load average {machine['load_average'] or 0:.1f} at the start. "
             "ratio: the peer's time over ours, median [min, max]; peak: ours / best peer",
             style="dim",
             markup=False,
