@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 __all__ = ["app", "main"]
 
@@ -19,6 +20,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+class _Command(typer.core.TyperCommand):
+    """A command that lists its options when it is given one it does not have."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            # By name: some versions of typer carry a click of their own.
+            if type(error).__name__ == "NoSuchOption":
+                error.possibilities = [name for p in self.params for name in p.opts if name[0] == "-"]  # type: ignore[attr-defined]
+            raise
 
 
 def main() -> None:
@@ -47,35 +61,38 @@ def _fail(message: str) -> None:
     raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=_Command)
 def train(
-    recipe: Annotated[str, typer.Argument(help="What to train, e.g. sngan; an unknown name lists what exists.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="What to train, e.g. sngan; an unknown name lists what exists.")
+    ],
     data: Annotated[
         str | None,
         typer.Option(
             help="Data set: fashion-mnist, digits, a folder of images (class subfolders give labels), a folder of "
-            "IDX files, or an .npz file. [default: fashion-mnist]"
+            "IDX files, or an .npz file.",
+            show_default="fashion-mnist",
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Named settings of the recipe: paper, small or demo. [default: small]")
+        str | None, typer.Option(help="Named settings of the recipe: paper, small or demo.", show_default="small")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Generator updates in the whole run. [default: the preset's]")
+        int | None, typer.Option(help="Generator updates in the whole run.", show_default="the preset's")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images that a process uses in one update. [default: the preset's]")
+        int | None, typer.Option(help="Images that a process uses in one update.", show_default="the preset's")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; must not hold one yet. [default: runs/RECIPE]")
+        Path | None, typer.Option(help="Folder of the run; must not hold one yet.", show_default="runs/RECIPE")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Decides initial weights, noise and the order of the data. [default: 0]")
+        int | None, typer.Option(help="Decides initial weights, noise and the order of the data.", show_default="0")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.", show_default="auto")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="32-true, 64-true, bf16-mixed or 16-mixed (cuda only). [default: 32-true]"),
+        typer.Option(help="32-true, 64-true, bf16-mixed or 16-mixed (cuda only).", show_default="32-true"),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out from its newest checkpoint.")
@@ -115,13 +132,13 @@ def train(
             console.print(f"{folder}: {trainer.step} steps done", highlight=False)
 
 
-@app.command()
+@app.command(cls=_Command)
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run, as given to train --out.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Decides the noise.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="PNG file to write. [default: RUN/samples/sample-N-seed-SEED.png]")
+        Path | None, typer.Option(help="PNG file to write.", show_default="RUN/samples/sample-N-seed-SEED.png")
     ] = None,
 ) -> None:
     """Write a grid of images made by a run's generator (its moving average), labels in turn."""
@@ -135,7 +152,7 @@ def sample(
         typer.echo(f"{path}: {n} images of step {step}")
 
 
-@app.command()
+@app.command(cls=_Command)
 def doctor() -> None:
     """Show versions, devices, threads, and which backend serves each op and why."""
     from fastgan import doctor as report
@@ -143,16 +160,18 @@ def doctor() -> None:
     report.main()
 
 
-@app.command()
+@app.command(cls=_Command)
 def bench(
     family: Annotated[str | None, typer.Argument(help="Family of cases; all where none is given.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer cases and repeats: a smoke test, not a figure.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the JSON and PNG. [default: the runner's own]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the JSON and PNG.", show_default="the runner's own")
+    ] = None,
     repeats: Annotated[
-        int | None, typer.Option(min=1, help="Interleaved repeats of each case. [default: the runner's own]")
+        int | None, typer.Option(min=1, help="Interleaved repeats of each case.", show_default="the runner's own")
     ] = None,
 ) -> None:
     """Time fastgan against its peers, interleaved, after checking that results agree."""

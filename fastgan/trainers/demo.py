@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     config = build_config(recipe.Config, find_preset(recipe, "demo"), values)
     trainer = make_trainer(recipe, config)
     console.print(
-        f"SNGAN on {config.data}, {len(trainer.data):,} images of 32×32: {config.steps} steps of {config.batch_size} "
+        f"SNGAN on {config.data}, {len(trainer.data):,} images of 32x32: {config.steps} steps of {config.batch_size} "
         f"on {torch.get_num_threads()} CPU threads",
         highlight=False,
     )
