@@ -229,6 +229,8 @@ void double_backward(const BiasActCall& call, const T* grad_grad_input, const T*
   });
 }
 
+bool is_empty(const BiasActCall& call) { return call.outer * call.channels * call.inner == 0; }
+
 template <class Body>
 void with_dtype(DType dtype, Body body) {
   switch (dtype) {
@@ -242,6 +244,7 @@ void with_dtype(DType dtype, Body body) {
 }  // namespace
 
 void bias_act(const BiasActCall& call, const void* input, const void* bias, void* output) {
+  if (is_empty(call)) return;
   with_dtype(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     forward(call, static_cast<const T*>(input), bias, static_cast<T*>(output));
@@ -253,9 +256,11 @@ void bias_act_backward(const BiasActCall& call, const void* grad_output, const v
   with_dtype(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T *dy = static_cast<const T*>(grad_output), *s = static_cast<const T*>(saved);
-    T* dx = static_cast<T*>(grad_input);
-    if (grad_bias) {
-      backward_with_bias(call, dy, s, bias, dx, static_cast<T*>(grad_bias));
+    T *dx = static_cast<T*>(grad_input), *db = static_cast<T*>(grad_bias);
+    if (is_empty(call)) {
+      if (db) std::fill_n(db, call.channels, T{});
+    } else if (db) {
+      backward_with_bias(call, dy, s, bias, dx, db);
     } else {
       backward(call, dy, s, bias, dx);
     }
@@ -264,6 +269,7 @@ void bias_act_backward(const BiasActCall& call, const void* grad_output, const v
 
 void bias_act_double_backward(const BiasActCall& call, const void* grad_grad_input, const void* grad_output,
                               const void* saved, const void* bias, void* grad_grad_output, void* grad_saved) {
+  if (is_empty(call)) return;
   with_dtype(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     double_backward(call, static_cast<const T*>(grad_grad_input), static_cast<const T*>(grad_output),

@@ -88,7 +88,7 @@ def _slope(p: Tensor, act: str, alpha: float) -> Tensor:
     if act == "relu":
         return (p > 0).to(p.dtype)
     if act == "lrelu":
-        return torch.where(p > 0, 1.0, alpha).to(p.dtype)
+        return torch.where(p > 0, torch.ones_like(p), alpha)
     if act == "tanh":
         return 1 - p * p
     if act == "sigmoid":

@@ -1,0 +1,103 @@
+"""One list of inputs per op, read by every test of it: correctness, derivatives, opcheck, Triton, CUDA.
+
+A sample names a case and makes its arguments: fresh random tensors in any dtype, the same for the same seed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastgan.ops.bias_act.activations import ACTIVATIONS
+
+__all__ = ["SAMPLES", "Sample", "differentiable"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One case of the public function ``fastgan.functional.<op>``; `make(generator)` gives its float64 arguments."""
+
+    op: str
+    name: str
+    make: Callable[[torch.Generator], dict[str, Any]]
+
+    def arguments(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, Any]:
+        """Keyword arguments, tensors in `dtype` with the layout the case is about."""
+        generator = torch.Generator().manual_seed(zlib.crc32(self.name.encode()) + seed)
+        return {k: _cast(v, dtype) if isinstance(v, Tensor) else v for k, v in self.make(generator).items()}
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def differentiable(arguments: dict[str, Any]) -> dict[str, Tensor]:
+    """The arguments that have derivatives, by name."""
+    return {k: v for k, v in arguments.items() if isinstance(v, Tensor) and v.is_floating_point()}
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    # Keeps strides and storage offset, which Tensor.to does not where there are gaps or overlaps.
+    base = x._base if x._base is not None else x
+    return torch.as_strided(base.to(dtype), x.shape, x.stride(), x.storage_offset())
+
+
+def _bias_act(name: str, shape: tuple[int, ...], layout: str = "contiguous", bias: bool = True, **options: Any) -> Sample:
+    def make(generator: torch.Generator) -> dict[str, Any]:
+        def normal(*size: int) -> Tensor:
+            return torch.randn(size, generator=generator, dtype=torch.float64)
+
+        if layout == "contiguous":
+            x = normal(*shape)
+        elif layout == "channels_last":
+            x = normal(*shape).contiguous(memory_format=torch.channels_last)
+        elif layout == "transposed":
+            x = normal(*shape[::-1]).permute(*range(len(shape))[::-1])
+        elif layout == "gaps":
+            x = normal(*shape[:-1], 2 * shape[-1])[..., ::2]
+        elif layout == "expanded":
+            x = normal(1, *shape[1:]).expand(shape)
+        else:
+            assert layout == "offset"
+            x = normal(1 + torch.Size(shape).numel())[1:].view(shape)
+        length = shape[options.get("dim", 1)] if bias else 0
+        return {"input": x, "bias": normal(length) if bias else None, **options}
+
+    return Sample("bias_act", name, make)
+
+
+SAMPLES: dict[str, list[Sample]] = {
+    "bias_act": [
+        *(_bias_act(f"{act}", (2, 3, 5, 7), act=act) for act in ACTIVATIONS),
+        *(_bias_act(f"{act}-clamp", (3, 4, 5), act=act, gain=-0.7, clamp=0.4) for act in ACTIVATIONS),
+        *(_bias_act(f"{act}-channels_last", (2, 5, 4, 3), "channels_last", act=act) for act in ACTIVATIONS),
+        *(_bias_act(f"{act}-no-bias", (3, 7), bias=False, act=act, gain=1.5) for act in ACTIVATIONS),
+        _bias_act("lrelu-alpha", (2, 3, 9), act="lrelu", alpha=0.01),
+        _bias_act("lrelu-negative-alpha", (2, 3, 9), act="lrelu", alpha=-0.5, clamp=0.6),
+        _bias_act("lrelu-zero-alpha", (2, 3, 9), act="lrelu", alpha=0.0),
+        _bias_act("linear-addition", (2, 3, 9), act="linear", gain=1.0),
+        _bias_act("gain-zero", (2, 3, 9), act="sigmoid", gain=0.0),
+        _bias_act("clamp-zero", (2, 3, 9), act="tanh", clamp=0.0),
+        _bias_act("dim-0", (5, 4), act="tanh", dim=0),
+        _bias_act("dim-last", (2, 3, 4, 6), act="swish", dim=-1),
+        _bias_act("vector", (11,), act="elu", dim=0),
+        _bias_act("vector-no-bias", (11,), bias=False, act="swish"),
+        _bias_act("scalar", (), bias=False, act="tanh"),
+        _bias_act("one", (1, 1, 1, 1), act="softplus"),
+        _bias_act("one-channel", (3, 1, 8), act="sigmoid"),
+        _bias_act("5-d", (2, 3, 2, 3, 2), act="selu"),
+        _bias_act("linear-layer", (7, 33), act="lrelu"),
+        _bias_act("long-rows", (2, 3, 5, 29), act="lrelu"),
+        _bias_act("transposed", (4, 3, 5), "transposed", act="lrelu"),
+        _bias_act("gaps", (2, 3, 5), "gaps", act="swish"),
+        _bias_act("expanded", (4, 3, 5), "expanded", act="tanh"),
+        _bias_act("offset", (2, 3, 5, 3), "offset", act="softplus"),
+        _bias_act("empty-batch", (0, 3, 4, 4), act="lrelu"),
+        _bias_act("empty-channels", (2, 0, 4), act="tanh"),
+        _bias_act("empty-pixels", (2, 3, 0), act="swish"),
+    ]
+}
