@@ -59,7 +59,7 @@ def draw(reports: dict[str, Report], path: Path) -> None:
             _bars(axis, [by_case[case] for case in rows[mode]], shift, _COLOURS[i], setting)
         axis.axvline(1, color="black", lw=1)
         axis.set_xscale("log", base=2)
-        axis.set_xlim(lowest / 1.15, highest * 1.35)  # room for the figure at the end of a bar
+        axis.set_xlim(lowest / 1.15, highest * 1.6)  # room for the figure at the end of a bar
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_yticks(range(len(rows[mode])), [f"{family}: {case}" for family, case in rows[mode]], fontsize=8)

@@ -8,7 +8,7 @@ import torch
 
 from .case import Call, Case, Problem, Side
 from .check import disagreement
-from .machine import copies, gemm_rate
+from .machine import OtherWork, copies, gemm_rate
 from .measure import Timer, interleave, ratios, spread
 from .results import CaseResult, SideResult
 
@@ -57,13 +57,15 @@ def _compare_mode(problem: Problem, mode: str, budget_s: float, repeats: int | N
         "failed": any(s["ours"] and s["status"] != "valid" for s in sides),
         "sides": sides, "ours": None, "best_peer": None, "ratio": None, "overhead_us": None,
         "bytes": case.bytes[mode], "flops": case.flops[mode],
-        "copy_share": None, "fresh_copy_share": None, "gemm_share": None, "memory": None,
+        "copy_share": None, "fresh_copy_share": None, "gemm_share": None, "other_cores": None, "memory": None,
     }  # fmt: skip
     if report["failed"]:
         return report
     copy, fresh_copy = copies(case.bytes[mode], device)
     calls.update({COPY: copy, FRESH_COPY: fresh_copy})
+    others = OtherWork()
     seconds = interleave(calls, Timer(device), budget_s, repeats)
+    report["other_cores"] = others.cores()
     for result in sides:
         if result["status"] == "valid":
             result["seconds"] = spread(seconds[result["name"]])

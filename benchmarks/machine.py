@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fastgan.ops import native
 from . import allocator
 from .measure import Timer
 
-__all__ = ["copies", "describe", "gemm_rate"]
+__all__ = ["OtherWork", "copies", "describe", "gemm_rate"]
 
 
 def copies(n_bytes: int, device: torch.device) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -45,6 +46,35 @@ def copy_rate(device: torch.device) -> float:
     copy, _ = copies(n_bytes, device)
     timer = Timer(device)
     return n_bytes / min(timer(copy, 1) for _ in range(6))
+
+
+class OtherWork:
+    """The cores that other processes keep busy, from the making of this object on.
+
+    A thread that loses its core holds up all that wait at the same barrier, for a scheduler's tick at a
+    time: with other work on the machine, small and threaded calls are timed wrong by any factor.
+    """
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float] | None:
+        """CPU seconds used by others since boot, and the clock."""
+        try:
+            ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        except OSError:
+            return None
+        busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # all but idle and waiting for disks
+        own = os.times()
+        return busy - own.user - own.system, time.monotonic()
+
+    def cores(self) -> float | None:
+        """Mean number of cores; None where the system cannot tell."""
+        end = self._now()
+        if self._start is None or end is None:
+            return None
+        return max(0.0, (end[0] - self._start[0]) / (end[1] - self._start[1]))
 
 
 def _cpu_model() -> str:
@@ -80,8 +110,6 @@ def describe(device: torch.device) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        # Other work on the machine: above a fraction of a core it distorts whatever waits at a thread barrier.
-        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -40,6 +40,7 @@ class CaseResult(TypedDict):
     copy_share: Spread | None  # time to copy as many bytes between existing buffers over our time
     fresh_copy_share: Spread | None  # the same into memory just allocated
     gemm_share: float | None  # FLOP/s over those of a large product in the same dtype
+    other_cores: float | None  # kept busy by other processes meanwhile
     memory: dict[str, int] | None  # peak bytes above the inputs, of our best side and of the best peer
 
 

@@ -69,7 +69,7 @@ def run(family: str | None, device: str, quick: bool, out: Path | None, repeats:
     """
     console = Console()
     if not console.is_terminal:
-        console = Console(width=120)  # a log has no width; 80 would break every cell
+        console = Console(width=150)  # a log has no width; 80 would break every cell
     try:
         on = _check(family, device, repeats)
     except ValueError as error:

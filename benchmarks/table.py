@@ -15,6 +15,8 @@ from .results import CaseResult, Report
 __all__ = ["print_table"]
 
 NONE = "-"
+#: Other work beyond this is reported: an idle system needs a few hundredths of a core.
+DISTURBING_CORES = 0.2
 MODE_NAMES = {FORWARD: "fwd", BACKWARD: "fwd+bwd"}
 
 
@@ -38,7 +40,7 @@ def _yardstick(result: CaseResult) -> str:
         return NONE
     if gemm > copy["median"]:
         return f"{gemm:.0%} of GEMM"
-    return f"{copy['median']:.0%} of copy\n{fresh['median']:.0%} of fresh copy"
+    return f"{copy['median']:.0%} of copy\n{fresh['median']:.0%} of fresh"
 
 
 def _memory(result: CaseResult) -> str:
@@ -81,14 +83,25 @@ def print_table(reports: dict[str, Report], console: Console) -> None:
             table.add_row(*_row(result))
         console.print(table)
         console.print(
-            f"copy {machine['copy_gb_per_s']:.1f} GB/s, GEMM {machine['gemm_gflop_per_s']:.0f} GFLOP/s in float32, "
-            f"load average {machine['load_average'] or 0:.1f} at the start. "
+            f"copy {machine['copy_gb_per_s']:.1f} GB/s, GEMM {machine['gemm_gflop_per_s']:.0f} GFLOP/s in float32. "
             "ratio: the peer's time over ours, median [min, max]; peak: ours / best peer",
             style="dim",
             markup=False,
             highlight=False,
         )
+        _print_disturbed(report["results"], console)
         _print_uncounted(report["results"], console)
+
+
+def _print_disturbed(results: Sequence[CaseResult], console: Console) -> None:
+    disturbed = [cores for result in results if (cores := result["other_cores"] or 0.0) > DISTURBING_CORES]
+    if disturbed:
+        console.print(
+            f"other processes kept up to {max(disturbed):.1f} cores busy in {len(disturbed)} of {len(results)} rows: "
+            "measure again on a quiet machine before you quote them",
+            style="yellow",
+            highlight=False,
+        )
 
 
 def _print_uncounted(results: Sequence[CaseResult], console: Console) -> None:
