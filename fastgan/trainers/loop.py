@@ -202,7 +202,8 @@ class Trainer:
         for prefix, optimizer in self._optimizers().items():
             load_optimizer(prefix, optimizer, tensors, meta["optimizers"][prefix])
         rank = self.fabric.global_rank
-        rng = {name: tensor[rank] for name, tensor in tensors.items() if name.startswith("rng.")}
+        # Copies: torch.set_rng_state crashes on a tensor that starts inside its storage.
+        rng = {name: tensor[rank].clone() for name, tensor in tensors.items() if name.startswith("rng.")}
         set_rng_state(rng, self.fabric.device)
         self.fabric.strategy.precision.load_state_dict(meta["precision"])
         self.sampler.position = meta["position"]

@@ -1,0 +1,98 @@
+"""The command line: quick help, errors in one line that list what exists, a run and samples from it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from fastgan.cli import app
+
+from .trainers.runs import flags
+
+runner = CliRunner()
+
+
+def test_help_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom fastgan.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('torch', 'lightning', 'numpy') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.strip().endswith("[]")
+    assert all(command in result.stdout for command in ("train", "sample", "doctor", "bench"))
+
+
+def test_module_is_the_same_command() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "fastgan", "train", "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    flags = ("data", "preset", "steps", "batch-size", "out", "seed", "device", "precision", "resume", "stock", "strict")
+    assert all(f"--{flag}" in result.stdout for flag in (*flags, "set"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sngn"], "Error: unknown recipe 'sngn'; there are: sngan"),
+        (["sngan", "--data", "mnits"], "Error: unknown data set 'mnits'; there are: fashion-mnist; digits; "),
+        (["sngan", "--preset", "huge"], "Error: unknown preset 'huge' of sngan; there are: paper, small, demo"),
+        (["sngan", "--set", "lr=1"], "Error: unknown setting 'lr'; there are: data, steps, "),
+        (
+            ["sngan", "--data", "digits", "--device", "cpu", "--precision", "16-mixed"],
+            "precision 16-mixed needs device cuda",
+        ),
+        (["sngan", "--resume"], "no run to resume"),
+    ],
+)
+def test_mistakes_get_one_line_and_leave_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+    out = tmp_path / "run"
+    result = runner.invoke(app, ["train", *arguments, "--out", str(out)])
+    assert result.exit_code == 1
+    assert message in result.output and "Traceback" not in result.output
+    assert not out.exists()
+
+
+def test_unknown_option_lists_what_exists(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["train", "sngan", "--stepz", "3"])
+    assert result.exit_code == 2
+    assert all(option in result.output for option in ("--batch-size", "--precision", "--steps", "--stock"))
+
+
+def test_train_resume_and_sample(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = runner.invoke(app, ["train", "sngan", "--out", str(out), *flags(steps=2, sample_every=2)])
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in out.iterdir()} == {"checkpoints", "config.yaml", "samples", "tensorboard"}
+    again = runner.invoke(app, ["train", "sngan", "--out", str(out), *flags(steps=2)])
+    assert again.exit_code == 1 and "--resume" in again.output
+    resumed = runner.invoke(app, ["train", "sngan", "--out", str(out), "--resume", "--steps", "3"])
+    assert resumed.exit_code == 0 and "3 steps done" in resumed.output
+
+    result = runner.invoke(app, ["sample", str(out), "--n", "13", "--seed", "4"])
+    assert result.exit_code == 0, result.output
+    path = out / "samples" / "sample-13-seed-4.png"
+    assert "13 images of step 3" in result.output
+    with Image.open(path) as image:
+        assert image.size == (320, 64)
+    first = path.read_bytes()
+    runner.invoke(app, ["sample", str(out), "--n", "13", "--seed", "4"])
+    assert path.read_bytes() == first
+    runner.invoke(app, ["sample", str(out), "--n", "13", "--seed", "5", "--out", str(tmp_path / "x.png")])
+    assert (tmp_path / "x.png").read_bytes() != first
+
+
+def test_sample_of_no_run(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["sample", str(tmp_path)])
+    assert result.exit_code == 1 and "not the folder of a run" in result.output
+
+
+def test_bench_without_the_source_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastgan_bench", None)
+    result = runner.invoke(app, ["bench", "--quick"])
+    assert result.exit_code == 1 and "install from the source tree" in result.output

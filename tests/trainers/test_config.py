@@ -1,0 +1,107 @@
+"""Settings: presets, typed overrides, what is refused and what the message lists; the YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from fastgan.trainers.config import ConfigError, build_config, parse_assignments, read_yaml, write_yaml
+from fastgan.trainers.recipe import find_preset, find_recipe, recipe_names
+from fastgan.trainers.run import resolve
+from fastgan.trainers.sngan import SNGAN, SNGANConfig
+
+from .runs import tiny_config, tiny_trainer
+
+
+def test_paper_preset_is_the_papers() -> None:
+    config = build_config(SNGANConfig, find_preset(SNGAN, "paper"))
+    assert (config.g_lr, config.d_lr, config.beta1, config.beta2, config.n_dis) == (2e-4, 2e-4, 0.0, 0.9, 5)
+    assert (config.g_channels, config.d_channels, config.latent_dim, config.batch_size) == (256, 128, 128, 64)
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_preset_is_valid_and_every_setting_has_help(recipe: str) -> None:
+    cls = find_recipe(recipe)
+    for name in cls.presets:
+        build_config(cls.Config, find_preset(cls, name))
+    assert cls.default_preset in cls.presets
+    assert all(field.metadata["help"] for field in dataclasses.fields(cls.Config))
+
+
+def test_assignments_are_typed() -> None:
+    values = parse_assignments(SNGANConfig, ["g_lr=1e-3", "steps=1_000", "conditional=true", "data=a=b", "stock=no"])
+    assert values == {"g_lr": 1e-3, "steps": 1000, "conditional": True, "data": "a=b", "stock": False}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("steps=many", "steps must be int, got 'many'"),
+        ("stock=maybe", "stock must be true or false, got 'maybe'"),
+        ("learning_rate=1", r"unknown setting 'learning_rate'; there are: data, steps, .*g_lr, d_lr"),
+        ("steps", "expected name=value, got 'steps'"),
+    ],
+)
+def test_bad_assignments(assignment: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_assignments(SNGANConfig, [assignment])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"batch_size": 6, "accumulate": 4}, "accumulate=4 must divide batch_size=6"),
+        ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1.0"),
+        ({"precision": "8"}, "unknown precision '8'; there are: 32-true, 64-true, bf16-mixed, 16-mixed"),
+        ({"device": "tpu"}, "unknown device 'tpu'; there are: auto, cpu"),
+        ({"g_lr": float("nan")}, "g_lr must be positive"),
+    ],
+)
+def test_bad_values(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny_config(**values)
+
+
+def test_unknown_names_list_what_exists() -> None:
+    with pytest.raises(ConfigError, match="unknown recipe 'dcgan'; there are: sngan"):
+        find_recipe("dcgan")
+    with pytest.raises(ConfigError, match="unknown preset 'big' of sngan; there are: paper, small, demo"):
+        find_preset(SNGAN, "big")
+
+
+def test_conditional_needs_labels(tmp_path: Path) -> None:
+    import torch
+
+    from fastgan.data import ArrayData
+
+    data = ArrayData("unlabelled", torch.zeros(8, 1, 32, 32, dtype=torch.uint8))
+    with pytest.raises(ConfigError, match="set conditional=false"):
+        tiny_trainer(data)
+    tiny_trainer(data, conditional=False).update()
+
+
+def test_yaml_keeps_everything(tmp_path: Path) -> None:
+    config = tiny_config(g_lr=3e-5, seed=4)
+    write_yaml(tmp_path / "config.yaml", "sngan", config)
+    name, values = read_yaml(tmp_path / "config.yaml")
+    assert name == "sngan" and build_config(SNGANConfig, values) == config
+    (tmp_path / "config.yaml").write_text("- a list")
+    with pytest.raises(ConfigError, match=r"config\.yaml: not the config\.yaml of a run"):
+        read_yaml(tmp_path / "config.yaml")
+
+
+def test_resolve(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run to resume"):
+        resolve("sngan", tmp_path, None, {}, resume=True)
+    _, fresh = resolve("sngan", tmp_path, "demo", {"steps": 5}, resume=False)
+    assert fresh.steps == 5 and fresh.batch_size == 32
+    write_yaml(tmp_path / "config.yaml", "sngan", fresh)
+    with pytest.raises(ConfigError, match=r"not an empty folder.*--resume"):
+        resolve("sngan", tmp_path, None, {}, resume=False)
+    _, resumed = resolve("sngan", tmp_path, None, {"steps": 7}, resume=True)
+    assert resumed == dataclasses.replace(fresh, steps=7)
+    with pytest.raises(ConfigError, match="not both"):
+        resolve("sngan", tmp_path, "demo", {}, resume=True)

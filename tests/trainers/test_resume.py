@@ -1,0 +1,142 @@
+"""A run killed at a bad moment continues bit for bit; files that are no checkpoint of it are refused and left alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fastgan.trainers import checkpoint
+from fastgan.trainers.checkpoint import CheckpointError
+
+from .runs import flags, run_python, tiny_trainer
+
+KILLED = str(Path(__file__).with_name("killed_run.py"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    run_python("-m", "fastgan", "train", "sngan", "--out", str(out), *flags())
+    return load_file(out / "checkpoints" / "step-00000006.safetensors")
+
+
+@pytest.mark.parametrize(("when", "count", "last"), [("mid-step", 6, 4), ("mid-write", 2, 2)])
+def test_killed_run_resumes_bit_for_bit(
+    tmp_path: Path, uninterrupted: dict[str, torch.Tensor], when: str, count: int, last: int
+) -> None:
+    out = tmp_path / "run"
+    result = run_python(KILLED, when, str(count), "train", "sngan", "--out", str(out), *flags(), check=False)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    found = checkpoint.latest(out / "checkpoints")
+    assert found is not None and found.name == f"step-{last:08d}.safetensors"
+    leftovers = list((out / "checkpoints").glob("*.tmp"))
+    assert bool(leftovers) == (when == "mid-write")
+
+    run_python("-m", "fastgan", "train", "sngan", "--out", str(out), "--resume")
+    resumed = load_file(out / "checkpoints" / "step-00000006.safetensors")
+    assert resumed.keys() == uninterrupted.keys()
+    different = [name for name in resumed if not torch.equal(resumed[name], uninterrupted[name])]
+    assert not different
+    assert not list((out / "checkpoints").glob("*.tmp"))
+
+
+def _saved(tmp_path: Path, **values: object) -> Path:
+    trainer = tiny_trainer(**values)
+    trainer.update()
+    trainer.save(tmp_path)
+    path = checkpoint.latest(tmp_path)
+    assert path is not None
+    return path
+
+
+def _damage(path: Path, how: str) -> None:
+    raw = bytearray(path.read_bytes())
+    if how == "truncated":
+        path.write_bytes(raw[:-100])
+    elif how == "flipped":
+        raw[-100] ^= 1
+        path.write_bytes(raw)
+    elif how == "pickle":
+        torch.save({"generator": {}}, path)
+    elif how == "foreign":
+        save_file({"weight": torch.zeros(2)}, path)
+    elif how == "empty":
+        path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped", "pickle", "foreign", "empty"])
+def test_corrupt_and_foreign_files_are_refused(tmp_path: Path, how: str) -> None:
+    path = _saved(tmp_path)
+    _damage(path, how)
+    before = path.read_bytes()
+    trainer = tiny_trainer()
+    weights = {name: tensor.clone() for name, tensor in trainer.generator.module.state_dict().items()}
+    with pytest.raises(CheckpointError, match=path.name) as error:
+        trainer.load(path)
+    assert ("not a checkpoint" if how == "foreign" else "corrupt") in str(error.value)
+    assert path.read_bytes() == before
+    assert trainer.step == 0
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in trainer.generator.module.state_dict().items())
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    with pytest.raises(CheckpointError, match=r"made with other settings: seed: 0 -> 1, g_channels: 4 -> 6"):
+        tiny_trainer(seed=1, g_channels=6).load(path)
+    longer = tiny_trainer(steps=9, log_every=1)
+    longer.load(path)
+    assert longer.step == 1
+
+
+def test_other_shapes_are_refused_whole(tmp_path: Path) -> None:
+    """A tensor that does not fit is found before anything is changed, also where it belongs to the last module."""
+    path = _saved(tmp_path)
+    tensors, meta = checkpoint.load(path)
+    tensors["ema.conv.bias"] = torch.zeros(7)
+    path = checkpoint.save(tmp_path / "other", 1, tensors, meta, keep=1)
+    trainer = tiny_trainer()
+    before = trainer.generator.module.dense.weight.clone()
+    with pytest.raises(
+        CheckpointError, match=r"ema\.conv\.bias does not fit this run, expected \(\(1,\), .* got \(\(7,"
+    ):
+        trainer.load(path)
+    assert torch.equal(trainer.generator.module.dense.weight, before)
+
+
+def test_newest_are_kept_and_metadata_is_json(tmp_path: Path) -> None:
+    for step in (1, 2, 10):
+        checkpoint.save(tmp_path, step, {"x": torch.full((2,), step)}, {"a": [1, None]}, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000002.safetensors",
+        "step-00000010.safetensors",
+    ]
+    tensors, meta = checkpoint.load(tmp_path / "step-00000010.safetensors")
+    assert tensors["x"].tolist() == [10, 10]
+    assert json.loads(json.dumps(meta)) == meta and meta["a"] == [1, None] and meta["step"] == 10
+
+
+def test_failing_write_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = checkpoint.save(tmp_path, 1, {"x": torch.ones(2)}, {}, keep=1)
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(tmp_path, 2, {"x": torch.ones(2)}, {}, keep=1)
+    assert checkpoint.latest(tmp_path) == old
+    checkpoint.load(old)
+
+
+def test_optimizer_moments_keep_the_layout(tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    trainer = tiny_trainer()
+    trainer.load(path)
+    for optimizer in (trainer.g_optimizer.optimizer, trainer.d_optimizer.optimizer):
+        for parameter, state in optimizer.state.items():
+            assert state["exp_avg"].stride() == parameter.stride()
