@@ -1,8 +1,9 @@
 // bias_act: y = clamp(gain act(x + b)), its first derivative with the bias's gradient, and its second.
 //
 // A tensor is dense and seen in memory order: element i has channel (i / inner) % channels. Everything here is bound by
-// memory traffic, so each kernel reads and writes every tensor once, sixteen bytes at a time where the addresses allow,
-// with the activation chosen outside the loop.
+// memory traffic, so each kernel reads and writes every tensor once, sixteen bytes at a time where the addresses allow.
+// The activation is chosen once for all the packs a thread has in flight: one uniform branch for a few hundred
+// instructions, and ten times less code than with a copy of the whole loop for each activation.
 //
 // The bias's gradient comes from two kernels without atomics, so its bits do not depend on the order of blocks: the
 // first writes a partial sum for each (column, split), the second adds a channel's partial sums in a fixed order. There
@@ -16,12 +17,13 @@
 namespace fastgan {
 
 constexpr int kThreads = 256;  // of every block; the launcher's THREADS
+constexpr int kBlocksPerSM = 3;  // at least, which allows 80 registers a thread: none is spilled
 
 // How the elements of a pack find their bias; numbered as in the launcher.
 enum BiasMode {
   kNoBias = 0,
   kOneChannel = 1,          // a pack lies in one row: inner is a multiple of the pack
-  kConsecutiveChannels = 2,  // channels_last: element k has channel c + k, and channels is a multiple of the pack
+  kConsecutiveChannels = 2,  // channels_last: element k has channel c + k; channels is a multiple of the pack, bias aligned
   kAnyChannels = 3,
 };
 
@@ -31,12 +33,11 @@ struct BiasReader {
   const T* __restrict__ bias;
   int64 channels, inner;
   int mode;
-  bool aligned;
 
   // The bias of each element of the pack that starts at `position`.
   __device__ __forceinline__ void read(Position position, A (&value)[Pack<T>::size]) const {
     if (mode == kConsecutiveChannels) {
-      const Pack<T> pack = load_pack(bias + position.channel, Pack<T>::size, aligned);
+      const Pack<T> pack = load_pack(bias, position.channel, Pack<T>::size, true);
 #pragma unroll
       for (int k = 0; k < Pack<T>::size; ++k) value[k] = load(pack.at[k]);
     } else if (mode == kAnyChannels) {
@@ -56,217 +57,183 @@ struct BiasReader {
   }
 };
 
-// out[j][i] = compute(in[..][i], bias of i)[j] for every element i. `step` is the position of element
+// For every element i: body(activation, inputs of i, bias of i, outputs of i). `step` is the position of element
 // gridDim.x * blockDim.x * Pack<T>::size.
-template <class T, int Inputs, int Outputs, class Compute>
+template <class T, int Inputs, int Outputs, class Body>
 __device__ __forceinline__ void elementwise(const T* const (&in)[Inputs], T* const (&out)[Outputs], const BiasReader<T>& bias,
-                                            const Position& step, int64 numel, bool aligned, Compute compute) {
+                                            const Position& step, int64 numel, bool aligned, int act, Body body) {
   using A = accumulator_t<T>;
   constexpr int size = Pack<T>::size;
+  // Packs of each tensor that a thread loads before it computes: 32 bytes or more from each of the thousand threads of
+  // an SM cover the latency of its memory.
+  constexpr int in_flight = Inputs == 1 ? 2 : 1;
   const int64 stride = int64(gridDim.x) * kThreads * size;
   int64 first = (int64(blockIdx.x) * kThreads + threadIdx.x) * size;
   Position position{0, 0};
   if (bias.mode != kNoBias) position = Position::of(first, bias.channels, bias.inner);
 
-  for (; first < numel; first += kInFlight * stride) {
-    Pack<T> loaded[kInFlight][Inputs];
+  for (; first < numel; first += in_flight * stride) {
+    Pack<T> x[in_flight][Inputs], y[in_flight][Outputs];
+    A b[in_flight][size];
 #pragma unroll
-    for (int u = 0; u < kInFlight; ++u) {
+    for (int u = 0; u < in_flight; ++u) {
       const int64 at = first + u * stride;
-      if (at < numel) {
 #pragma unroll
-        for (int t = 0; t < Inputs; ++t) loaded[u][t] = load_pack(in[t] + at, numel - at, aligned);
-      }
+      for (int t = 0; t < Inputs; ++t) x[u][t] = load_pack(in[t], at, numel - at, aligned);
     }
 #pragma unroll
-    for (int u = 0; u < kInFlight; ++u) {
-      const int64 at = first + u * stride;
-      if (at < numel) {
-        A b[size];
-        bias.read(position, b);
-        Pack<T> result[Outputs];
-#pragma unroll
-        for (int k = 0; k < size; ++k) {
-          T x[Inputs], y[Outputs];
-#pragma unroll
-          for (int t = 0; t < Inputs; ++t) x[t] = loaded[u][t].at[k];
-          compute(x, b[k], y);
-#pragma unroll
-          for (int t = 0; t < Outputs; ++t) result[t].at[k] = y[t];
-        }
-#pragma unroll
-        for (int t = 0; t < Outputs; ++t) store_pack(out[t] + at, result[t], numel - at, aligned);
-      }
+    for (int u = 0; u < in_flight; ++u) {
+      bias.read(position, b[u]);
       if (bias.mode != kNoBias) position.advance(step, bias.channels, bias.inner);
     }
-  }
-}
-
-template <class T, class A = accumulator_t<T>>
-__device__ void forward(const T* input, T* output, const BiasReader<T>& bias, const Position& step, int64 numel, bool aligned,
-                        int act, const BiasActParameters<A>& p) {
-  with_activation(act, [&](auto activation) {
-    using Act = decltype(activation);
-    elementwise<T, 1, 1>({input}, {output}, bias, step, numel, aligned, [&](const T(&x)[1], A b, T(&y)[1]) {
-      y[0] = Store<T>::from(bias_act_value<Act>(load(x[0]) + b, p));
+    with_activation(act, [&](auto activation) {
+#pragma unroll
+      for (int u = 0; u < in_flight; ++u)
+#pragma unroll
+        for (int k = 0; k < size; ++k) body(activation, x[u], b[u][k], y[u], k);
     });
-  });
-}
-
-template <class T, class A = accumulator_t<T>>
-__device__ void backward(const T* grad_output, const T* saved, T* grad_input, const BiasReader<T>& bias, const Position& step,
-                         int64 numel, bool aligned, int act, const BiasActParameters<A>& p) {
-  with_activation(act, [&](auto activation) {
-    using Act = decltype(activation);
-    elementwise<T, 2, 1>({grad_output, saved}, {grad_input}, bias, step, numel, aligned,
-                         [&](const T(&x)[2], A b, T(&y)[1]) {
-                           y[0] = Store<T>::from(bias_act_gradient<T, Act>(load(x[0]), x[1], b, p));
-                         });
-  });
-}
-
-template <class T, class A = accumulator_t<T>>
-__device__ void double_backward(const T* grad_grad_input, const T* grad_output, const T* saved, T* grad_grad_output,
-                                T* grad_saved, const BiasReader<T>& bias, const Position& step, int64 numel, bool aligned,
-                                int act, const BiasActParameters<A>& p) {
-  with_activation(act, [&](auto activation) {
-    using Act = decltype(activation);
-    elementwise<T, 3, 2>({grad_grad_input, grad_output, saved}, {grad_grad_output, grad_saved}, bias, step, numel, aligned,
-                         [&](const T(&x)[3], A b, T(&y)[2]) {
-                           const A cotangent = load(x[0]);
-                           y[0] = Store<T>::from(bias_act_gradient<T, Act>(cotangent, x[2], b, p));
-                           y[1] = Store<T>::from(bias_act_saved_gradient<T, Act>(cotangent, load(x[1]), x[2], b, p));
-                         });
-  });
-}
-
-// dx of one pack, and its sum added up element by element.
-template <class Act, class T, class A = accumulator_t<T>, class Add>
-__device__ __forceinline__ Pack<T> gradient_pack(const Pack<T>& grad_output, const Pack<T>& saved, const A (&b)[Pack<T>::size],
-                                                 int64 count, const BiasActParameters<A>& p, Add add) {
-  Pack<T> result;
 #pragma unroll
-  for (int k = 0; k < Pack<T>::size; ++k) {
-    const A grad = bias_act_gradient<T, Act>(load(grad_output.at[k]), saved.at[k], b[k], p);
-    result.at[k] = Store<T>::from(grad);
-    add(k, k < count ? grad : A(0));
+    for (int u = 0; u < in_flight; ++u) {
+      const int64 at = first + u * stride;
+#pragma unroll
+      for (int t = 0; t < Outputs; ++t) store_pack(out[t], at, y[u][t], numel - at, aligned);
+    }
   }
-  return result;
 }
 
-// Block b works on channel b / splits; its packs are those numbered split * kThreads + thread, + splits * kThreads, ...
-// in the channel's rows, packs_per_row to a row. `step` is (splits * kThreads) as whole rows and packs of a row.
-// partial [channels, splits]
 template <class T, class A = accumulator_t<T>>
-__device__ void backward_rows(const T* grad_output, const T* saved, const T* bias, T* grad_input, A* partial, int64 outer,
-                              int64 channels, int64 inner, int64 packs_per_row, int64 step_row, int64 step_pack, int splits,
-                              bool aligned, int act, const BiasActParameters<A>& p, A* scratch) {
-  constexpr int size = Pack<T>::size;
-  const int64 channel = blockIdx.x / splits;
-  const int64 first = int64(blockIdx.x % splits) * kThreads + threadIdx.x;
-  A b[size];
-#pragma unroll
-  for (int k = 0; k < size; ++k) b[k] = bias ? load(bias[channel]) : A(0);
-  A sum = A(0);
+__device__ __forceinline__ void forward(const T* input, T* output, const BiasReader<T>& bias, const Position& step, int64 numel,
+                                        bool aligned, int act, const BiasActParameters<A>& p) {
+  elementwise<T, 1, 1>({input}, {output}, bias, step, numel, aligned, act, [&](auto activation, auto& x, A b, auto& y, int k) {
+    using Act = decltype(activation);
+    y[0].at[k] = Store<T>::from(bias_act_value<Act>(load(x[0].at[k]) + b, p));
+  });
+}
 
+template <class T, class A = accumulator_t<T>>
+__device__ __forceinline__ void backward(const T* grad_output, const T* saved, T* grad_input, const BiasReader<T>& bias,
+                                         const Position& step, int64 numel, bool aligned, int act,
+                                         const BiasActParameters<A>& p) {
+  elementwise<T, 2, 1>({grad_output, saved}, {grad_input}, bias, step, numel, aligned, act,
+                       [&](auto activation, auto& x, A b, auto& y, int k) {
+                         using Act = decltype(activation);
+                         y[0].at[k] = Store<T>::from(bias_act_gradient<T, Act>(load(x[0].at[k]), x[1].at[k], b, p));
+                       });
+}
+
+template <class T, class A = accumulator_t<T>>
+__device__ __forceinline__ void double_backward(const T* grad_grad_input, const T* grad_output, const T* saved,
+                                                T* grad_grad_output, T* grad_saved, const BiasReader<T>& bias,
+                                                const Position& step, int64 numel, bool aligned, int act,
+                                                const BiasActParameters<A>& p) {
+  elementwise<T, 3, 2>(
+      {grad_grad_input, grad_output, saved}, {grad_grad_output, grad_saved}, bias, step, numel, aligned, act,
+      [&](auto activation, auto& x, A b, auto& y, int k) {
+        using Act = decltype(activation);
+        const A cotangent = load(x[0].at[k]);
+        y[0].at[k] = Store<T>::from(bias_act_gradient<T, Act>(cotangent, x[2].at[k], b, p));
+        y[1].at[k] = Store<T>::from(bias_act_saved_gradient<T, Act>(cotangent, load(x[1].at[k]), x[2].at[k], b, p));
+      });
+}
+
+// dx of the pack at `at`, of which `count` elements exist; add(k, dx) is called for each of those.
+template <class T, class A = accumulator_t<T>, class Add>
+__device__ __forceinline__ void gradient_pack(const T* grad_output, const T* saved, T* grad_input, int64 at, int64 count,
+                                              bool aligned, const A (&b)[Pack<T>::size], int act,
+                                              const BiasActParameters<A>& p, Add add) {
+  const Pack<T> g = load_pack(grad_output, at, count, aligned), s = load_pack(saved, at, count, aligned);
+  Pack<T> result;
   with_activation(act, [&](auto activation) {
     using Act = decltype(activation);
-    int64 row = first / packs_per_row, pack = first - row * packs_per_row;
-    while (row < outer) {
-      Pack<T> g[kInFlight], s[kInFlight];
-      int64 at[kInFlight], count[kInFlight];
 #pragma unroll
-      for (int u = 0; u < kInFlight; ++u) {
-        at[u] = (row * channels + channel) * inner + pack * size;
-        count[u] = row < outer ? inner - pack * size : 0;
-        if (count[u] > 0) {
-          g[u] = load_pack(grad_output + at[u], count[u], aligned);
-          s[u] = load_pack(saved + at[u], count[u], aligned);
-        }
-        row += step_row;
-        pack += step_pack;
-        if (pack >= packs_per_row) {
-          pack -= packs_per_row;
-          ++row;
-        }
-      }
-#pragma unroll
-      for (int u = 0; u < kInFlight; ++u) {
-        if (count[u] > 0) {
-          const Pack<T> dx = gradient_pack<Act>(g[u], s[u], b, count[u], p, [&](int, A grad) { sum += grad; });
-          store_pack(grad_input + at[u], dx, count[u], aligned);
-        }
-      }
+    for (int k = 0; k < Pack<T>::size; ++k) {
+      const A dx = bias_act_gradient<T, Act>(load(g.at[k]), s.at[k], b[k], p);
+      result.at[k] = Store<T>::from(dx);
+      if (k < count) add(k, dx);
     }
   });
-
-  sum = block_sum(sum, scratch);
-  if (threadIdx.x == 0) partial[channel * splits + blockIdx.x % splits] = sum;
+  store_pack(grad_input, at, result, count, aligned);
 }
 
-// Memory is cut in rows of `length` elements, a multiple of channels * inner and, where `aligned`, of the pack. Block b
-// works on the 32 packs of columns of tile b / splits; its eight warps take rows split * 8 + warp, + splits * 8, ...
-// partial [length, splits]
+// Block b works on channel b / splits. The channel's packs, packs_per_row in each of its `outer` rows, are dealt out to
+// the threads of its blocks in turn; `step_row` rows and `step_pack` packs are one turn of splits * kThreads packs.
+// partial [channels, splits]
+template <class T, class A = accumulator_t<T>>
+__device__ __forceinline__ void backward_rows(const T* grad_output, const T* saved, const T* bias, T* grad_input, A* partial,
+                                              int64 outer, int64 channels, int64 inner, int64 packs_per_row, int64 step_row,
+                                              int64 step_pack, int splits, bool aligned, int act,
+                                              const BiasActParameters<A>& p, A* scratch) {
+  const int64 channel = blockIdx.x / splits;
+  const int split = blockIdx.x % splits;
+  const int64 first = int64(split) * kThreads + threadIdx.x;
+  const A one = bias ? load(bias[channel]) : A(0);
+  A b[Pack<T>::size];
+#pragma unroll
+  for (int k = 0; k < Pack<T>::size; ++k) b[k] = one;
+
+  A sum = A(0);
+  int64 row = first / packs_per_row, pack = first - row * packs_per_row;
+  while (row < outer) {
+    const int64 column = pack * Pack<T>::size;
+    gradient_pack(grad_output, saved, grad_input, (row * channels + channel) * inner + column, inner - column, aligned, b,
+                  act, p, [&](int, A dx) { sum += dx; });
+    row += step_row;
+    pack += step_pack;
+    if (pack >= packs_per_row) {
+      pack -= packs_per_row;
+      ++row;
+    }
+  }
+
+  sum = block_sum(sum, scratch);
+  if (threadIdx.x == 0) partial[channel * splits + split] = sum;
+}
+
 constexpr int kWarps = kThreads / 32;
 
+// Memory is cut in rows of `length` elements, a multiple of channels * inner and, where `aligned`, of the pack. Block b
+// works on the 32 packs of columns of tile b / splits; the rows are dealt out to the warps of the tile's blocks in turn.
+// partial [length, splits]
 template <class T, class A = accumulator_t<T>>
-__device__ void backward_columns(const T* grad_output, const T* saved, const BiasReader<T>& bias, T* grad_input, A* partial,
-                                 int64 numel, int64 length, int splits, bool aligned, int act, const BiasActParameters<A>& p,
-                                 A (&scratch)[kWarps][32 * Pack<T>::size]) {
+__device__ __forceinline__ void backward_columns(const T* grad_output, const T* saved, const BiasReader<T>& bias,
+                                                 T* grad_input, A* partial, int64 numel, int64 length, int splits,
+                                                 bool aligned, int act, const BiasActParameters<A>& p,
+                                                 A (&scratch)[kWarps][32 * Pack<T>::size]) {
   constexpr int size = Pack<T>::size;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int64 tile = blockIdx.x / splits, split = blockIdx.x % splits;
+  const int64 tile = blockIdx.x / splits;
+  const int split = blockIdx.x % splits;
   const int64 column = (tile * 32 + lane) * size;
   A sum[size];
 #pragma unroll
   for (int k = 0; k < size; ++k) sum[k] = A(0);
 
   if (column < length) {
-    const int64 width = length - column;  // of this thread's pack where the last one is not whole
-    const int64 stride = int64(splits) * kWarps * length;
     A b[size];
     bias.read(bias.mode == kNoBias ? Position{0, 0} : Position::of(column, bias.channels, bias.inner), b);
-    with_activation(act, [&](auto activation) {
-      using Act = decltype(activation);
-      int64 at = (split * kWarps + warp) * length + column;
-      for (; at < numel; at += kInFlight * stride) {
-        Pack<T> g[kInFlight], s[kInFlight];
-        int64 count[kInFlight];
-#pragma unroll
-        for (int u = 0; u < kInFlight; ++u) {
-          const int64 left = numel - (at + u * stride);
-          count[u] = left < width ? left : width;
-          if (count[u] > 0) {
-            g[u] = load_pack(grad_output + at + u * stride, count[u], aligned);
-            s[u] = load_pack(saved + at + u * stride, count[u], aligned);
-          }
-        }
-#pragma unroll
-        for (int u = 0; u < kInFlight; ++u) {
-          if (count[u] > 0) {
-            const Pack<T> dx = gradient_pack<Act>(g[u], s[u], b, count[u], p, [&](int k, A grad) { sum[k] += grad; });
-            store_pack(grad_input + at + u * stride, dx, count[u], aligned);
-          }
-        }
-      }
-    });
+    const int64 width = length - column;  // less than a pack where the row's last one is not whole
+    const int64 stride = int64(splits) * kWarps * length;
+    for (int64 at = (int64(split) * kWarps + warp) * length + column; at < numel; at += stride) {
+      const int64 count = numel - at < width ? numel - at : width;
+      gradient_pack(grad_output, saved, grad_input, at, count, aligned, b, act, p, [&](int k, A dx) { sum[k] += dx; });
+    }
   }
 
 #pragma unroll
   for (int k = 0; k < size; ++k) scratch[warp][k * 32 + lane] = sum[k];  // no two lanes in one bank
   __syncthreads();
   for (int j = threadIdx.x; j < 32 * size; j += kThreads) {
-    const int64 column = (tile * 32 + j % 32) * size + j / 32;
+    const int64 summed = (tile * 32 + j % 32) * size + j / 32;
     A total = A(0);
 #pragma unroll
     for (int w = 0; w < kWarps; ++w) total += scratch[w][j];
-    if (column < length) partial[column * splits + split] = total;
+    if (summed < length) partial[summed * splits + split] = total;
   }
 }
 
-// Block c adds up channel c's partial sums: runs of `run` elements, one every channels * run, `runs` of them.
+// Block c adds up channel c's partial sums: `runs` runs of `run` elements, one in every channels * run.
 template <class T, class A = accumulator_t<T>>
-__device__ void reduce_bias(const A* partial, T* grad_bias, int64 channels, int64 run, int64 runs, A* scratch) {
+__device__ __forceinline__ void reduce_bias(const A* partial, T* grad_bias, int64 channels, int64 run, int64 runs, A* scratch) {
   const int64 channel = blockIdx.x;
   A sum = A(0);
   for (int64 i = threadIdx.x; i < run * runs; i += kThreads) {
@@ -285,28 +252,28 @@ __device__ void reduce_bias(const A* partial, T* grad_bias, int64 channels, int6
   fastgan::int64 numel, fastgan::int64 channels, fastgan::int64 inner, fastgan::int64 step_column,                   \
       fastgan::int64 step_channel, int bias_mode, int aligned
 #define ELEMENTWISE_ARGUMENTS                                                                                   \
-  {bias, channels, inner, bias_mode, aligned != 0}, {step_column, step_channel}, numel, aligned != 0, act,           \
+  {bias, channels, inner, bias_mode}, {step_column, step_channel}, numel, aligned != 0, act,           \
       {alpha, gain, inverse_gain, bound}
 
 #define BIAS_ACT_KERNELS(name, T, A)                                                                                \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads)                                                   \
+  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
       bias_act_fwd_kernel_##name(const T* input, const T* bias, T* output, ELEMENTWISE_PARAMETERS,                  \
                                  BIAS_ACT_PARAMETERS(A)) {                                                          \
     fastgan::forward<T>(input, output, ELEMENTWISE_ARGUMENTS);                                                      \
   }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads)                                                   \
+  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
       bias_act_bwd_kernel_##name(const T* grad_output, const T* saved, const T* bias, T* grad_input,                \
                                  ELEMENTWISE_PARAMETERS, BIAS_ACT_PARAMETERS(A)) {                                  \
     fastgan::backward<T>(grad_output, saved, grad_input, ELEMENTWISE_ARGUMENTS);                                    \
   }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads)                                                   \
+  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
       bias_act_bwd_bwd_kernel_##name(const T* grad_grad_input, const T* grad_output, const T* saved, const T* bias, \
                                      T* grad_grad_output, T* grad_saved, ELEMENTWISE_PARAMETERS,                    \
                                      BIAS_ACT_PARAMETERS(A)) {                                                      \
     fastgan::double_backward<T>(grad_grad_input, grad_output, saved, grad_grad_output, grad_saved,                  \
                                 ELEMENTWISE_ARGUMENTS);                                                             \
   }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads)                                                   \
+  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
       bias_act_bwd_rows_kernel_##name(const T* grad_output, const T* saved, const T* bias, T* grad_input,           \
                                       A* partial, fastgan::int64 outer, fastgan::int64 channels,                    \
                                       fastgan::int64 inner, fastgan::int64 packs_per_row, fastgan::int64 step_row,  \
@@ -316,17 +283,17 @@ __device__ void reduce_bias(const A* partial, T* grad_bias, int64 channels, int6
                               step_row, step_pack, splits, aligned != 0, act, {alpha, gain, inverse_gain, bound},   \
                               scratch);                                                                             \
   }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads)                                                   \
+  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
       bias_act_bwd_columns_kernel_##name(const T* grad_output, const T* saved, const T* bias, T* grad_input,        \
                                          A* partial, fastgan::int64 numel, fastgan::int64 channels,                 \
                                          fastgan::int64 inner, fastgan::int64 length, int splits, int bias_mode,    \
                                          int aligned, BIAS_ACT_PARAMETERS(A)) {                                     \
     __shared__ A scratch[fastgan::kWarps][32 * fastgan::Pack<T>::size];                                             \
-    fastgan::backward_columns<T>(grad_output, saved, {bias, channels, inner, bias_mode, aligned != 0}, grad_input,  \
+    fastgan::backward_columns<T>(grad_output, saved, {bias, channels, inner, bias_mode}, grad_input,  \
                                  partial, numel, length, splits, aligned != 0, act,                                 \
                                  {alpha, gain, inverse_gain, bound}, scratch);                                      \
   }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads)                                                   \
+  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
       bias_act_reduce_kernel_##name(const A* partial, T* grad_bias, fastgan::int64 channels, fastgan::int64 run,    \
                                     fastgan::int64 runs) {                                                          \
     __shared__ A scratch[fastgan::kWarps];                                                                          \

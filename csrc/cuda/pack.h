@@ -7,35 +7,43 @@ namespace fastgan {
 
 using int64 = long long;
 
-// Packs a thread keeps in flight: with 16 bytes each from every thread of a full SM, enough to cover DRAM's latency.
-constexpr int kInFlight = 2;
-
 template <class T>
 struct Pack {
   static constexpr int size = 16 / sizeof(T);
   T at[size];
 };
 
-// The first `count` elements (at most a pack) from `from`; the others are zero. `aligned` promises that `from` is, and
-// must be the same for all threads.
+// The `count` elements (at most a pack, none where it is negative) of `tensor` from `at` on; the pack's others are zero.
+// `aligned` promises that whole packs lie at multiples of sixteen bytes.
 template <class T>
-__device__ __forceinline__ Pack<T> load_pack(const T* __restrict__ from, int64 count, bool aligned) {
-  if (aligned && count >= Pack<T>::size) return bit_cast<Pack<T>>(*reinterpret_cast<const uint4*>(from));
+__device__ __forceinline__ Pack<T> load_pack(const T* tensor, int64 at, int64 count, bool aligned) {
+  if (aligned && count >= Pack<T>::size) return bit_cast<Pack<T>>(*reinterpret_cast<const uint4*>(tensor + at));
   Pack<T> pack;
 #pragma unroll
-  for (int k = 0; k < Pack<T>::size; ++k) pack.at[k] = k < count ? from[k] : T{};
+  for (int k = 0; k < Pack<T>::size; ++k) pack.at[k] = k < count ? tensor[at + k] : T{};
   return pack;
 }
 
+__device__ __forceinline__ void store_16_bytes(void* to, uint4 value) {
+#if defined(__CUDA_ARCH__)
+  // nvcc cuts an ordinary store up, to share its first piece with the branch that stores element by element.
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(value.x), "r"(value.y),
+               "r"(value.z), "r"(value.w)
+               : "memory");
+#else
+  *static_cast<uint4*>(to) = value;
+#endif
+}
+
 template <class T>
-__device__ __forceinline__ void store_pack(T* __restrict__ to, const Pack<T>& pack, int64 count, bool aligned) {
+__device__ __forceinline__ void store_pack(T* tensor, int64 at, const Pack<T>& pack, int64 count, bool aligned) {
   if (aligned && count >= Pack<T>::size) {
-    *reinterpret_cast<uint4*>(to) = bit_cast<uint4>(pack);
+    store_16_bytes(tensor + at, bit_cast<uint4>(pack));
     return;
   }
 #pragma unroll
   for (int k = 0; k < Pack<T>::size; ++k)
-    if (k < count) to[k] = pack.at[k];
+    if (k < count) tensor[at + k] = pack.at[k];
 }
 
 // Where an element lies in a tensor whose element i has channel (i / inner) % channels. Moving on by a step that was
