@@ -72,6 +72,7 @@ def _bias_act(name: str, shape: tuple[int, ...], layout: str = "contiguous", bia
 
 SAMPLES: dict[str, list[Sample]] = {
     "bias_act": [
+        _bias_act("typical", (2, 3, 5, 7), act="tanh", gain=1.3),
         *(_bias_act(f"{act}", (2, 3, 5, 7), act=act) for act in ACTIVATIONS),
         *(_bias_act(f"{act}-clamp", (3, 4, 5), act=act, gain=-0.7, clamp=0.4) for act in ACTIVATIONS),
         *(_bias_act(f"{act}-channels_last", (2, 5, 4, 3), "channels_last", act=act) for act in ACTIVATIONS),

@@ -79,7 +79,7 @@ template <class A>
 FASTGAN_HD A exp_nonpositive(A x) {
   A power;
   const A part = reduced_expm1(x, power);
-  return power + power * part;
+  return x < Exponential<A>::lowest ? A(0) : power + power * part;  // no subnormal results
 }
 
 template <class A>

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fastgan.ops.bias_act.activations import ACTIVATIONS, saves_input
+from fastgan.ops.bias_act.reference import sum_except
 from fastgan.ops.define import define_autocast, define_autograd, define_op
 from fastgan.ops.registry import OpTable
 
@@ -58,10 +59,6 @@ bias_act_double_backward = define_op(
 )
 
 
-def _sum_to_bias(grad: Tensor, dim: int) -> Tensor:
-    return grad.sum([i for i in range(grad.dim()) if i != dim])
-
-
 def _is_addition(act: str, gain: float, clamp: float | None) -> bool:
     return act == "linear" and gain == 1 and clamp is None
 
@@ -82,7 +79,7 @@ def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
     *parameters, backend = ctx.arguments
     wants_input, wants_bias = ctx.needs_input_grad[1:3]
     if saved is None:  # y = x + b: the gradient passes through, uncopied
-        grad_bias = _sum_to_bias(grad_output, parameters[-1]) if wants_bias else None
+        grad_bias = sum_except(grad_output, parameters[-1]) if wants_bias else None
         return (grad_output if wants_input else None, grad_bias, *(None,) * 6)
     grad_input, grad_bias = bias_act_backward(grad_output, saved, bias, *parameters, wants_bias, backend)
     return (grad_input if wants_input else None, grad_bias if wants_bias else None, *(None,) * 6)
@@ -114,7 +111,7 @@ def _double_backward(
     return (
         grad,
         grad_saved if wants_saved else None,
-        _sum_to_bias(grad_saved, dim) if wants_bias else None,
+        sum_except(grad_saved, dim) if wants_bias else None,
         *(None,) * 7,
     )
 

@@ -37,6 +37,12 @@ def _along(bias: Tensor, x: Tensor, dim: int) -> Tensor:
     return bias.reshape([-1 if i == dim else 1 for i in range(x.dim())])
 
 
+def sum_except(x: Tensor, dim: int) -> Tensor:
+    """Sum over every dimension but one."""
+    others = [i for i in range(x.dim()) if i != dim]
+    return x.sum(others) if others else x.clone()  # sum([]) would be the sum over all
+
+
 def _pre_activation(input: Tensor, bias: Tensor | None, dim: int) -> Tensor:
     z = _accumulate(input)
     return z if bias is None else z + _along(_accumulate(bias), z, dim)
@@ -50,8 +56,7 @@ def _value(z: Tensor, act: str, alpha: float) -> Tensor:
     if act == "swish":
         return z * torch.sigmoid(z)
     if act == "softplus":
-        # F.softplus switches to the identity above a threshold, which is not differentiable twice there.
-        return F.relu(z) + torch.log1p(torch.exp(-z.abs()))
+        return torch.logaddexp(z, torch.zeros_like(z))  # F.softplus is the identity above a threshold
     return {"relu": F.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "elu": F.elu, "selu": F.selu}[act](z)
 
 
@@ -132,8 +137,8 @@ def bias_act_backward(
     grad = torch.where(inside, _accumulate(grad_output) * gain * _slope(point, act, alpha), 0.0)
     if not bias_grad:
         grad_bias = grad_output.new_empty(0)
-    elif dim < grad.dim():
-        grad_bias = grad.sum([i for i in range(grad.dim()) if i != dim]).to(saved.dtype)
+    else:
+        grad_bias = sum_except(grad, dim).to(saved.dtype)
     grad_input = torch.empty_like(saved).copy_(grad)
     return grad_input, grad_bias
 
