@@ -87,6 +87,20 @@ def test_train_resume_and_sample(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").read_bytes() != first
 
 
+def test_broken_images_are_counted_at_the_end_or_stop_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(8):
+        Image.new("RGB", (32, 32), (30 * i, 0, 0)).save(folder / f"{i}.png")
+    (folder / "3.png").write_bytes(b"not a picture")
+    options = flags(steps=2, data=folder, conditional=False)
+    with pytest.warns(UserWarning, match=r"3\.png: broken image"):
+        result = runner.invoke(app, ["train", "sngan", "--out", str(tmp_path / "run"), *options])
+    assert result.exit_code == 0 and "images: 1 broken image skipped" in result.output
+    result = runner.invoke(app, ["train", "sngan", "--out", str(tmp_path / "strict"), "--strict", *options])
+    assert result.exit_code == 1 and "3.png: broken image" in result.output
+
+
 def test_sample_of_no_run(tmp_path: Path) -> None:
     result = runner.invoke(app, ["sample", str(tmp_path)])
     assert result.exit_code == 1 and "not the folder of a run" in result.output

@@ -94,6 +94,8 @@ class Reporter:
             values = values | {"images_per_second": speed * self._images_per_step}
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+        if not self._progress.console.is_terminal:  # no bar is drawn there
+            self.print("  ".join([f"step {step}", *(f"{name} {value:.4g}" for name, value in values.items())]))
 
     def images(self, step: int, images: Tensor) -> None:
         """Log a grid and write it to ``samples/``."""

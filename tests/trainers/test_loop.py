@@ -73,6 +73,16 @@ def test_generator_step_leaves_the_discriminators_weights_alone() -> None:
     assert all(torch.equal(p, before[name]) for name, p in module.named_parameters())
 
 
+def test_mixed_precision_keeps_float32_weights() -> None:
+    trainer = tiny_trainer(precision="bf16-mixed")
+    seen = []
+    trainer.discriminator.module.blocks[1].conv1.register_forward_hook(lambda *a: seen.append(a[2].dtype))
+    losses = trainer.update()
+    assert set(seen) == {torch.bfloat16}
+    assert all(p.dtype == torch.float32 for p in trainer.generator.module.parameters())
+    assert all(loss.isfinite() for loss in losses.values())
+
+
 def test_ema_averages_parameters_and_copies_buffers() -> None:
     module = nn.Sequential(spectral_norm(nn.Linear(4, 4)), nn.BatchNorm1d(4)).train()
     ema = Ema(module, 0.9)
