@@ -6,6 +6,7 @@ place in float64; in float32 what ``tl.exp`` leaves, about 4e-7) everywhere, at 
 """
 
 # No `from __future__ import annotations` where kernels live: Triton reads their annotations.
+# mypy: disable-error-code=no-untyped-def
 from fastgan.ops.triton_support import tl, triton
 
 __all__ = ["expm1_negative", "log1p_unit", "sigmoid", "tanh"]

@@ -49,4 +49,4 @@ def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
         return f"no Triton kernel for {dtype}"
     if device_type == "cuda" or (device_type == "cpu" and interpreting()):
         return None
-    return f"Triton kernels run on CUDA and HIP tensors, not on {device_type} (TRITON_INTERPRET=1 interprets them on the CPU)"
+    return f"Triton kernels run on CUDA and HIP tensors, not on {device_type} (on the CPU with TRITON_INTERPRET=1)"

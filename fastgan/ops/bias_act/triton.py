@@ -7,28 +7,28 @@ element needs a division to find its channel. Summing a block gives the bias's g
 partial sums, added up in fixed order by a second, small kernel. No atomics.
 """
 
-# No `from __future__ import annotations` where kernels live: Triton reads their annotations.
+# No `from __future__ import annotations` where kernels live: Triton reads their annotations. It also needs the
+# `else` after a `return`, to know that what follows is not reached.
+# mypy: disable-error-code=no-untyped-def
+# ruff: noqa: RET505, SIM300
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fastgan.ops.bias_act.activations import saves_input
+from fastgan.ops.bias_act.triton_activations import curvature, slope, value
 from fastgan.ops.layout import channel_extents, dense, match_layout
-from fastgan.ops.triton_math import expm1_negative, log1p_unit, sigmoid, tanh
 from fastgan.ops.triton_support import tl, triton, unsupported_reason
 
 __all__ = ["bias_act", "bias_act_backward", "bias_act_double_backward", "unsupported_reason"]
 
-SELU_SCALE = tl.constexpr(1.0507009873554804934)
-SELU_SCALE_ALPHA = tl.constexpr(1.7580993408473768599)
-
 
 @triton.jit
-def _block(outer, channels, inner, row_stride, steps, CHANNELS_LAST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
-    """The program's block: offsets [ROWS, COLS], rows [ROWS, 1], valid columns [1, COLS], channel, partial sum's row."""
-    r = tl.arange(0, ROWS)[:, None]
-    c = tl.arange(0, COLS)[None, :]
+def _block(channels, inner, row_stride, steps, CHANNELS_LAST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """The program's offsets [ROWS, COLS], rows [ROWS, 1], valid columns [1, COLS], channel, and row of partial sums."""
+    r, c = tl.arange(0, ROWS)[:, None], tl.arange(0, COLS)[None, :]
     if CHANNELS_LAST:
         across = tl.cdiv(channels, COLS)
         down = tl.program_id(0) // across
@@ -62,77 +62,11 @@ def _bias(bias_ptr, channel, valid, ACC: tl.constexpr, CHANNELS_LAST: tl.constex
 
 
 @triton.jit
-def _value(z, alpha, ACT: tl.constexpr):
-    """act(z)."""
-    if ACT == "relu":
-        return tl.where(z <= 0, 0.0, z)  # keeps NaN
-    elif ACT == "lrelu":
-        return tl.where(z > 0, z, z * alpha)
-    elif ACT == "tanh":
-        return tanh(z)
-    elif ACT == "sigmoid":
-        return sigmoid(z)
-    elif ACT == "elu":
-        return tl.where(z > 0, z, expm1_negative(z))
-    elif ACT == "selu":
-        return tl.where(z > 0, z * SELU_SCALE, expm1_negative(z) * SELU_SCALE_ALPHA)
-    elif ACT == "softplus":
-        return tl.where(z <= 0, 0.0, z) + log1p_unit(tl.exp(-tl.abs(z)))
-    elif ACT == "swish":
-        return z * sigmoid(z)
-    else:
-        tl.static_assert(ACT == "linear")
-        return z
-
-
-@triton.jit
-def _slope(p, alpha, ACT: tl.constexpr):
-    """act'(z) as a function of p = act(z); for swish, of p = z."""
-    if ACT == "linear":
-        return tl.full(p.shape, 1.0, p.dtype)
-    elif ACT == "relu":
-        return (p > 0).to(p.dtype)
-    elif ACT == "lrelu":
-        return tl.where(p > 0, 1.0, alpha)
-    elif ACT == "tanh":
-        return 1.0 - p * p
-    elif ACT == "sigmoid":
-        return p * (1.0 - p)
-    elif ACT == "elu":
-        return tl.where(p > 0, 1.0, p + 1.0)
-    elif ACT == "selu":
-        return tl.where(p > 0, SELU_SCALE, p + SELU_SCALE_ALPHA)
-    elif ACT == "softplus":
-        return -expm1_negative(-p)
-    else:
-        tl.static_assert(ACT == "swish")
-        s = sigmoid(p)
-        return s * (1.0 + p * (1.0 - s))
-
-
-@triton.jit
-def _curvature(p, ACT: tl.constexpr):
-    """d act'/da as a function of a = act(z); for swish, act''(z)."""
-    if ACT == "tanh":
-        return -2.0 * p
-    elif ACT == "sigmoid":
-        return 1.0 - 2.0 * p
-    elif ACT == "softplus":
-        return tl.exp(-p)
-    elif ACT == "swish":
-        s = sigmoid(p)
-        return s * (1.0 - s) * (2.0 + p * (1.0 - 2.0 * s))
-    else:
-        tl.static_assert((ACT == "elu") | (ACT == "selu"))
-        return (p <= 0).to(p.dtype)
-
-
-@triton.jit
 def _point(saved, bias, alpha, gain, inverse_gain, ACT: tl.constexpr, FROM_INPUT: tl.constexpr, OUT: tl.constexpr):
     """Where derivatives are taken, z = input + bias or a = output / gain, and the output that the clamp saw."""
     if FROM_INPUT:
         z = saved + bias
-        return z, (_value(z, alpha, ACT) * gain).to(OUT).to(saved.dtype)
+        return z, (value(z, alpha, ACT) * gain).to(OUT).to(saved.dtype)
     else:
         return saved * inverse_gain, saved
 
@@ -148,26 +82,22 @@ def bias_act_fwd_kernel(
     row_stride,  # channels * inner
     alpha: tl.float64,
     gain: tl.float64,
-    clamp: tl.float64,  # not used without HAS_CLAMP
+    clamp: tl.float64,  # NaN, which compares false, for none
     ACT: tl.constexpr,
-    HAS_CLAMP: tl.constexpr,
     CHANNELS_LAST: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_COLS: tl.constexpr,
 ):
     OUT: tl.constexpr = output_ptr.dtype.element_ty
     ACC: tl.constexpr = tl.float64 if OUT == tl.float64 else tl.float32
-    offsets, rows, valid, channel, _ = _block(
-        outer, channels, inner, row_stride, 1, CHANNELS_LAST, BLOCK_ROWS, BLOCK_COLS
-    )
+    offsets, rows, valid, channel, _ = _block(channels, inner, row_stride, 1, CHANNELS_LAST, BLOCK_ROWS, BLOCK_COLS)
     mask = (rows < outer) & valid
     z = tl.load(input_ptr + offsets, mask=mask).to(ACC)
     if bias_ptr is not None:
         z += _bias(bias_ptr, channel, valid, ACC, CHANNELS_LAST)
-    y = _value(z, _scalar(alpha, ACC), ACT) * _scalar(gain, ACC)
-    if HAS_CLAMP:
-        bound = _scalar(clamp, ACC).to(OUT).to(ACC)
-        y = tl.where(tl.abs(y) >= bound, tl.where(y < 0, -bound, bound), y)  # keeps NaN
+    y = value(z, _scalar(alpha, ACC), ACT) * _scalar(gain, ACC)
+    bound = _scalar(clamp, ACC).to(OUT).to(ACC)
+    y = tl.where(tl.abs(y) >= bound, tl.where(y < 0, -bound, bound), y)  # keeps NaN
     tl.store(output_ptr + offsets, y.to(OUT), mask=mask)
 
 
@@ -186,10 +116,9 @@ def bias_act_bwd_kernel(
     alpha: tl.float64,
     gain: tl.float64,
     inverse_gain: tl.float64,
-    clamp: tl.float64,
+    clamp: tl.float64,  # NaN, which compares false, for none
     ACT: tl.constexpr,
     FROM_INPUT: tl.constexpr,
-    HAS_CLAMP: tl.constexpr,
     CHANNELS_LAST: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_COLS: tl.constexpr,
@@ -198,8 +127,9 @@ def bias_act_bwd_kernel(
     ACC: tl.constexpr = tl.float64 if OUT == tl.float64 else tl.float32
     alpha_ = _scalar(alpha, ACC)
     gain_ = _scalar(gain, ACC)
+    bound = _scalar(clamp, ACC).to(OUT).to(ACC)
     offsets, rows, valid, channel, partial = _block(
-        outer, channels, inner, row_stride, steps, CHANNELS_LAST, BLOCK_ROWS, BLOCK_COLS
+        channels, inner, row_stride, steps, CHANNELS_LAST, BLOCK_ROWS, BLOCK_COLS
     )
     bias = _scalar(0.0, ACC)
     if bias_ptr is not None:
@@ -210,9 +140,7 @@ def bias_act_bwd_kernel(
         saved = tl.load(saved_ptr + offsets, mask=mask).to(ACC)
         grad = tl.load(grad_output_ptr + offsets, mask=mask).to(ACC)
         point, output = _point(saved, bias, alpha_, gain_, _scalar(inverse_gain, ACC), ACT, FROM_INPUT, OUT)
-        grad = grad * gain_ * _slope(point, alpha_, ACT)
-        if HAS_CLAMP:
-            grad = tl.where(tl.abs(output) < _scalar(clamp, ACC).to(OUT).to(ACC), grad, 0.0)
+        grad = tl.where(tl.abs(output) >= bound, 0.0, grad * gain_ * slope(point, alpha_, ACT))
         tl.store(grad_input_ptr + offsets, grad.to(OUT), mask=mask)
         if partial_ptr is not None:
             total += tl.where(mask, grad, 0.0)
@@ -260,10 +188,9 @@ def bias_act_double_bwd_kernel(
     alpha: tl.float64,
     gain: tl.float64,
     inverse_gain: tl.float64,
-    clamp: tl.float64,
+    clamp: tl.float64,  # NaN, which compares false, for none
     ACT: tl.constexpr,
     FROM_INPUT: tl.constexpr,
-    HAS_CLAMP: tl.constexpr,
     CHANNELS_LAST: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_COLS: tl.constexpr,
@@ -272,9 +199,8 @@ def bias_act_double_bwd_kernel(
     ACC: tl.constexpr = tl.float64 if OUT == tl.float64 else tl.float32
     alpha_ = _scalar(alpha, ACC)
     gain_ = _scalar(gain, ACC)
-    offsets, rows, valid, channel, _ = _block(
-        outer, channels, inner, row_stride, 1, CHANNELS_LAST, BLOCK_ROWS, BLOCK_COLS
-    )
+    bound = _scalar(clamp, ACC).to(OUT).to(ACC)
+    offsets, rows, valid, channel, _ = _block(channels, inner, row_stride, 1, CHANNELS_LAST, BLOCK_ROWS, BLOCK_COLS)
     mask = (rows < outer) & valid
     bias = _scalar(0.0, ACC)
     if bias_ptr is not None:
@@ -283,20 +209,17 @@ def bias_act_double_bwd_kernel(
     cotangent = tl.load(grad_grad_input_ptr + offsets, mask=mask).to(ACC)
     grad = tl.load(grad_output_ptr + offsets, mask=mask).to(ACC)
     point, output = _point(saved, bias, alpha_, gain_, _scalar(inverse_gain, ACC), ACT, FROM_INPUT, OUT)
-    grad_saved = cotangent * grad * _curvature(point, ACT)
+    grad_saved = cotangent * grad * curvature(point, ACT)
     if FROM_INPUT:  # with respect to the output the gain cancels
         grad_saved *= gain_
-    cotangent = cotangent * gain_ * _slope(point, alpha_, ACT)
-    if HAS_CLAMP:
-        inside = tl.abs(output) < _scalar(clamp, ACC).to(OUT).to(ACC)
-        cotangent = tl.where(inside, cotangent, 0.0)
-        grad_saved = tl.where(inside, grad_saved, 0.0)
-    tl.store(grad_grad_output_ptr + offsets, cotangent.to(OUT), mask=mask)
-    tl.store(grad_saved_ptr + offsets, grad_saved.to(OUT), mask=mask)
+    outside = tl.abs(output) >= bound
+    grad_grad_output = tl.where(outside, 0.0, cotangent * gain_ * slope(point, alpha_, ACT))
+    tl.store(grad_grad_output_ptr + offsets, grad_grad_output.to(OUT), mask=mask)
+    tl.store(grad_saved_ptr + offsets, tl.where(outside, 0.0, grad_saved).to(OUT), mask=mask)
 
 
 class Plan(NamedTuple):
-    """How a tensor is cut into blocks. It follows from shape and dtype alone, so results do not depend on the device."""
+    """How a tensor is cut into blocks: by shape and dtype alone, so that results do not depend on the device."""
 
     outer: int
     channels: int
@@ -341,11 +264,10 @@ class Plan(NamedTuple):
         }
 
 
-#: Elements of a block by the tensor's: with 4 warps one, two or four 16-byte loads a thread, and enough programs for
-#: every multiprocessor. (elements below, block)
+#: (elements of the tensor below, of a block): one to four 16-byte loads a thread, programs for every multiprocessor.
 _BLOCKS = ((1 << 17, 512), (1 << 19, 1024), (1 << 62, 2048))
 #: Programs that a pass with a bias gradient is shared among: fewer write fewer partial sums.
-_REDUCING_PROGRAMS = 1024
+_REDUCING_PROGRAMS = 512
 
 
 def plan(x: Tensor, dim: int, by_channel: bool, reduces: bool = False) -> Plan:
@@ -381,9 +303,8 @@ def bias_act(
             *cut.extents(),
             alpha,
             gain,
-            clamp or 0.0,
+            math.nan if clamp is None else clamp,
             ACT=act,
-            HAS_CLAMP=clamp is not None,
             **cut.blocks(),
         )
     return output
@@ -425,10 +346,9 @@ def bias_act_backward(
             alpha,
             gain,
             1 / gain if gain else 0.0,
-            clamp or 0.0,
+            math.nan if clamp is None else clamp,
             ACT=act,
             FROM_INPUT=from_input,
-            HAS_CLAMP=clamp is not None,
             **cut.blocks(),
         )
         if partial is not None:
@@ -470,10 +390,9 @@ def bias_act_double_backward(
             alpha,
             gain,
             1 / gain if gain else 0.0,
-            clamp or 0.0,
+            math.nan if clamp is None else clamp,
             ACT=act,
             FROM_INPUT=from_input,
-            HAS_CLAMP=clamp is not None,
             **cut.blocks(),
         )
     return grad_grad_output, grad_saved
