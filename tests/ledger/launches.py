@@ -1,0 +1,105 @@
+"""Records the Triton launches of a call, with no GPU.
+
+Without TRITON_INTERPRET launches are recorded and not run: that gives what the compiler would be asked for.
+With it they are interpreted, and the bytes of every load and store are counted.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import triton
+from torch.utils._python_dispatch import _disable_current_modes
+from triton.runtime import interpreter, jit
+
+from fastgan.ops import triton_support
+
+
+@dataclass
+class Launch:
+    """One launch: the arguments' types and values as Triton specialises on them, or the bytes it asked for."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    num_warps: int
+    signature: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, Any] = field(default_factory=dict)
+    aligned: list[str] = field(default_factory=list)
+    bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.kernel.__name__
+
+
+def _specialise(launch: Launch, kernel: Any, arguments: dict[str, Any]) -> None:
+    """What the just-in-time compiler does: ones become constants, multiples of 16 are marked."""
+    for parameter in kernel.params:
+        name, value = parameter.name, arguments[parameter.name]
+        specialised = not parameter.do_not_specialize
+        if parameter.is_constexpr or value is None or (specialised and type(value) is int and value == 1):
+            launch.constants[name] = value
+            launch.signature[name] = "constexpr"
+            continue
+        launch.signature[name] = parameter.annotation_type or jit.mangle_type(value)
+        address = value.data_ptr() if hasattr(value, "data_ptr") else value
+        if specialised and isinstance(address, int) and address % 16 == 0:
+            launch.aligned.append(name)
+
+
+@contextmanager
+def record_launches() -> Iterator[list[Launch]]:
+    """Collect the launches made in the block; Triton serves CPU tensors in it."""
+    launches: list[Launch] = []
+    interpreting = triton_support.interpreting()
+    kernel_type = interpreter.InterpretedFunction if interpreting else jit.JITFunction
+    run = kernel_type.run
+
+    def record(kernel: Any, *args: Any, grid: Any, warmup: bool, num_warps: int = 4, **kwargs: Any) -> None:
+        launch = Launch(kernel.fn if interpreting else kernel, tuple(grid), num_warps)
+        launches.append(launch)
+        if interpreting:
+            with _disable_current_modes():  # the interpreter's own copies are no kernels of the call
+                run(kernel, *args, grid=grid, warmup=warmup, num_warps=num_warps, **kwargs)
+        else:
+            bound = inspect.signature(kernel.fn).bind(*args, **kwargs)
+            _specialise(launch, kernel, bound.arguments)
+
+    builder = interpreter.InterpreterBuilder
+    load, store = builder.create_masked_load, builder.create_masked_store
+
+    def count(pointers: Any, mask: Any) -> None:
+        launches[-1].bytes += int(mask.data.sum()) * pointers.get_element_ty().primitive_bitwidth // 8
+
+    def counted_load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
+        count(pointers, mask)
+        return load(self, pointers, mask, *rest)
+
+    def counted_store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        count(pointers, mask)
+        return store(self, pointers, value, mask, *rest)
+
+    with (
+        mock.patch.object(triton_support, "interpreting", return_value=True),
+        mock.patch.object(kernel_type, "run", record),
+        mock.patch.object(builder, "create_masked_load", counted_load),
+        mock.patch.object(builder, "create_masked_store", counted_store),
+    ):
+        yield launches
+
+
+def compile_launch(launch: Launch, target: Any) -> triton.compiler.CompiledKernel:
+    """Compile ahead of time, for a ``triton.backends.compiler.GPUTarget``, what was recorded."""
+    position = launch.kernel.arg_names.index
+    source = triton.compiler.ASTSource(
+        fn=launch.kernel,
+        signature=launch.signature,
+        constexprs=launch.constants,
+        attrs={(position(name),): [["tt.divisibility", 16]] for name in launch.aligned},
+    )
+    return triton.compile(source, target=target, options={"num_warps": launch.num_warps})

@@ -1,0 +1,68 @@
+"""Counts the kernels that a call makes PyTorch launch, their bytes, and where it would make the host wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_ALLOCATES_ONLY = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted")
+_WAITS = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal", "masked_select", "unique_dim", "_unique2")
+
+
+@dataclass
+class TorchKernel:
+    """One aten call that runs a kernel."""
+
+    op: str
+    bytes: int
+
+
+def _nbytes(tensor: Tensor) -> int:
+    """Of the elements that a kernel reads or writes; an expanded dimension is read once."""
+    elements = 1
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        elements *= size if stride != 0 else min(size, 1)
+    return elements * tensor.element_size()
+
+
+class TorchKernels(TorchDispatchMode):
+    """Collects aten's kernels, those made inside fastgan's ops included.
+
+    One kernel is counted for each call that is no view and no allocation: what eager PyTorch launches on a
+    GPU, or less (large reductions take two). Each reads its tensor arguments once and writes its results.
+
+    Attributes
+    ----------
+    kernels : list of TorchKernel
+        In order of the calls.
+    waits : list of str
+        Calls that would make the host wait for the device: values read back, results of a size that
+        depends on values, copies to the CPU.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels: list[TorchKernel] = []
+        self.waits: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.namespace == "fastgan":
+            # Straight to the op's own implementation, with this mode still watching what it calls.
+            with self:
+                return func.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), *args, **kwargs)
+        result = func(*args, **kwargs)
+        name = func._schema.name.partition("::")[2]
+        to_cpu = name == "_to_copy" and str(kwargs.get("device", "")).startswith("cpu")
+        if name in _WAITS or to_cpu:
+            self.waits.append(name)
+        if not func.is_view and name not in _ALLOCATES_ONLY:
+            inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+            self.kernels.append(TorchKernel(name, sum(map(_nbytes, inputs + outputs))))
+        return result
