@@ -50,11 +50,13 @@ def compile_nvrtc(source: Path, architecture: str) -> bytes:
     RuntimeError
         With the compiler's log, where the file does not compile.
     """
-    nvrtc = importlib.import_module("cupy.cuda.nvrtc")
+    nvrtc = importlib.import_module("cupy").cuda.nvrtc
     program = nvrtc.createProgram(source.read_text(), str(source), (), ())
     try:
         nvrtc.compileProgram(program, (*NVRTC_OPTIONS, f"-I{source.parent}", f"-arch={architecture}"))
-        return bytes(nvrtc.getCUBIN(program))
+        # CuPy (13 and 14) cuts the last byte off, as if it ended a string. In memory Python's own zero stands in
+        # for it; in a file it is missed. One zero too many would do no harm.
+        return bytes(nvrtc.getCUBIN(program)) + b"\0"
     except nvrtc.NVRTCError as error:
         log = nvrtc.getProgramLog(program)
         raise RuntimeError(f"NVRTC cannot compile {source} for {architecture}:\n{log}") from error
@@ -68,7 +70,7 @@ def _cached_cubin(op: str, architecture: str) -> Path:
     if folder is None:
         raise RuntimeError(f"csrc/cuda is missing from {PACKAGE}")
     source = folder / "cuda" / f"{op}.cu"
-    version = importlib.import_module("cupy.cuda.nvrtc").getVersion()
+    version = importlib.import_module("cupy").cuda.nvrtc.getVersion()
     key = hashlib.sha256(repr((version, architecture, NVRTC_OPTIONS)).encode())
     for part in (source, *sorted(folder.glob("cuda/*.h")), *sorted(folder.glob("common/*.h"))):
         key.update(part.read_bytes())
@@ -130,9 +132,22 @@ def multiprocessors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
+class _TorchStream:
+    """A stream in the form that CuPy 14 takes from other libraries."""
+
+    def __init__(self, pointer: int) -> None:
+        self._pointer = pointer
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._pointer
+
+
 @functools.lru_cache(maxsize=64)
 def _stream(pointer: int, device: int) -> Any:
-    return importlib.import_module("cupy").cuda.ExternalStream(pointer, device)
+    cuda = importlib.import_module("cupy").cuda
+    if hasattr(cuda.Stream, "from_external"):
+        return cuda.Stream.from_external(_TorchStream(pointer))
+    return cuda.ExternalStream(pointer, device)  # before CuPy 14; deprecated since
 
 
 @functools.cache

@@ -271,7 +271,7 @@ def test_the_public_function_differentiates_twice_through_the_kernels(
         assert_close(actual, expected, torch.float64)
 
 
-# ---- sizes beyond 32 bits: only some blocks run, on memory that is reserved and hardly touched ------------------------
+# ---- sizes beyond 32 bits: only some blocks run, on memory that is reserved and hardly touched ----
 
 HUGE = 2**31 + 8 * 977 + 3
 SCALARS = (np.int32(kernel_code("lrelu", 0.25)), *map(np.float32, (0.25, 1.0, 1.0, np.nan)))

@@ -1,0 +1,143 @@
+"""csrc/cuda compiled without a GPU: by nvcc and by NVRTC, and what the machine code says about it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from fastgan.ops import cuda_source
+
+pytestmark = pytest.mark.aot
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+#: Registers a thread may use, by op; DESIGN's kernels spill none.
+MOST_REGISTERS = {"bias_act": 80}
+
+nvcc = shutil.which("nvcc")
+needs_nvcc = pytest.mark.skipif(nvcc is None, reason="nvcc is not installed")
+each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+
+
+def tool(name: str) -> str:
+    """A tool of the CUDA toolkit, which Triton's wheel brings along."""
+    try:
+        import triton
+
+        shipped = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
+    except ImportError:
+        shipped = Path(name)
+    found = str(shipped) if shipped.exists() else shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is neither in Triton's wheel nor on PATH")
+    return found
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory):
+    """Compile a source for an architecture with nvcc, once."""
+    folder = tmp_path_factory.mktemp("cubins")
+
+    @cache
+    def compile(source: Path, architecture: str) -> Path:
+        cubin = folder / f"{source.stem}-{architecture}.cubin"
+        # The flags of CMakeLists.txt, for one architecture.
+        flags = ["-cubin", "-O3", "-std=c++17", f"-arch={architecture}", "-Werror", "all-warnings"]
+        assert nvcc is not None
+        run(nvcc, *flags, "-o", str(cubin), str(source))
+        return cubin
+
+    return compile
+
+
+def resources(cubin: Path) -> dict[str, dict[str, int]]:
+    """REG, STACK, SHARED, LOCAL of each kernel."""
+    table = run(tool("cuobjdump"), "--dump-resource-usage", str(cubin))
+    found = re.findall(r"Function (\w+):\s*\n\s*(.*)", table)
+    return {name: {key: int(value) for key, value in re.findall(r"(\w+):(\d+)", line)} for name, line in found}
+
+
+def machine_code(cubin: Path) -> dict[str, str]:
+    """The instructions of each kernel."""
+    text = run(tool("cuobjdump"), "-sass", str(cubin))
+    parts = re.split(r"Function : (\w+)", text)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_there_is_something_to_compile() -> None:
+    assert [source.stem for source in SOURCES] == list(MOST_REGISTERS)
+
+
+@needs_nvcc
+@each_architecture
+@each_source
+def test_nvcc(compiled, source: Path, architecture: str) -> None:
+    cubin = compiled(source, architecture)
+    kernels = resources(cubin)
+    assert kernels
+    for name, used in kernels.items():
+        assert used["REG"] <= MOST_REGISTERS[source.stem], f"{name} uses {used['REG']} registers"
+        assert used["LOCAL"] == 0, f"{name} has {used['LOCAL']} bytes of local memory"
+        assert used["STACK"] == 0, f"{name} has a stack of {used['STACK']} bytes"
+    for name, code in machine_code(cubin).items():
+        assert not re.search(r"\b(LDL|STL)\b", code), f"{name} spills registers"
+        assert not re.search(r"\b(RED|ATOM|ATOMG)\b", code), f"{name} uses atomics"
+
+
+#: Tensors each kernel loads and stores in whole packs, at least; forward loads two packs at once.
+WIDE = {"fwd": (2, 2), "bwd": (2, 1), "bwd_bwd": (3, 2), "bwd_rows": (2, 1), "bwd_columns": (2, 1)}
+
+
+@needs_nvcc
+@each_architecture
+def test_bias_act_moves_sixteen_bytes_at_a_time(compiled, architecture: str) -> None:
+    code = machine_code(compiled(ROOT / "csrc" / "cuda" / "bias_act.cu", architecture))
+    for dtype in ("f32", "f64", "f16", "bf16"):
+        for kernel, (loads, stores) in WIDE.items():
+            text = code[f"bias_act_{kernel}_kernel_{dtype}"]
+            assert len(re.findall(r"\bLDG\.E\.(?:\w+\.)*128", text)) >= loads, f"{kernel} {dtype}: narrow loads"
+            assert len(re.findall(r"\bSTG\.E\.(?:\w+\.)*128", text)) == stores, f"{kernel} {dtype}: narrow stores"
+
+
+def nvrtc_missing() -> str | None:
+    try:
+        from cupy.cuda import nvrtc
+
+        nvrtc.getVersion()
+    except Exception as error:  # a missing package or library, each with an exception of its own
+        return f"NVRTC does not load (pip install cupy-cuda13x nvidia-cuda-nvrtc): {error}"
+    return None
+
+
+@pytest.mark.skipif(nvrtc_missing() is not None, reason=str(nvrtc_missing()))
+@each_architecture
+@each_source
+def test_nvrtc(source: Path, architecture: str, tmp_path: Path) -> None:
+    """What happens on a user's machine without a fatbin: no toolkit, no headers but ours."""
+    cubin = tmp_path / "kernels.cubin"
+    cubin.write_bytes(cuda_source.compile_nvrtc(source, architecture))
+    assert re.search(rf"arch = {architecture}\b", run(tool("cuobjdump"), "-sass", str(cubin)))
+    kernels = resources(cubin)
+    assert kernels
+    assert max(used["REG"] for used in kernels.values()) <= MOST_REGISTERS[source.stem]
+
+
+@pytest.mark.skipif(nvrtc_missing() is not None, reason=str(nvrtc_missing()))
+def test_nvrtc_says_what_does_not_compile(tmp_path: Path) -> None:
+    source = tmp_path / "broken.cu"
+    source.write_text('extern "C" __global__ void broken() { no_such_function(); }')
+    with pytest.raises(RuntimeError, match=r'(?s)NVRTC cannot compile .*broken.cu for sm_90:.*"no_such_function"'):
+        cuda_source.compile_nvrtc(source, "sm_90")
