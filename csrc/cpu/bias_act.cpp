@@ -27,7 +27,8 @@ struct Rows {
     const int64_t period = call.channels * call.inner;
     periodic = has_bias && call.channels > 1 && call.inner < kShortRow;
     if (periodic) {
-      length = period * std::max<int64_t>(1, (kShortestPeriod + period - 1) / period);
+      const int64_t repeats = std::max<int64_t>(1, (kShortestPeriod + period - 1) / period);
+      length = period * std::min(repeats, call.outer);
     } else {
       length = has_bias && call.channels > 1 ? call.inner : std::max<int64_t>(1, std::min(total, kFloatRun));
     }
@@ -36,11 +37,15 @@ struct Rows {
 
 int64_t channel_of(const BiasActCall& call, int64_t element) { return element / call.inner % call.channels; }
 
+int threads_for(int64_t total, int threads) {
+  return static_cast<int>(std::clamp<int64_t>(total / kGrain, 1, std::max(threads, 1)));
+}
+
 // Calls work(thread, begin, end) on disjoint ranges covering [0, total).
 template <class Work>
 void in_parallel(int64_t total, int threads, Work work) {
-  const int used = static_cast<int>(std::min<int64_t>(threads, (total + kGrain - 1) / kGrain));
-  if (used <= 1) {
+  const int used = threads_for(total, threads);
+  if (used == 1) {
     work(0, int64_t{0}, total);
     return;
   }
@@ -80,8 +85,9 @@ struct Kernel {
         bias(static_cast<const T*>(bias_)),
         rows(call, bias != nullptr) {
     if (bias && rows.periodic) {
-      spread.resize(rows.length);
-      for (int64_t j = 0; j < rows.length; ++j) spread[j] = load(bias[channel_of(call, j)]);
+      spread.reserve(rows.length);
+      while (static_cast<int64_t>(spread.size()) < rows.length)
+        for (int64_t c = 0; c < call.channels; ++c) spread.insert(spread.end(), call.inner, load(bias[c]));
     }
   }
 
@@ -146,7 +152,7 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
   const Rows& rows = kernel.rows;
   const auto p = kernel.p;
   const int64_t columns = rows.periodic ? rows.length : call.channels;
-  std::vector<double> sums(columns * std::max(call.threads, 1), 0.0);
+  std::vector<double> sums(columns * threads_for(rows.total, call.threads), 0.0);
 
   with_activation(call.act, [&](auto act) {
     using Act = decltype(act);
@@ -201,11 +207,12 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
     });
   });
 
+  // Columns of one channel lie together, `inner` at a time where rows are periods, one otherwise.
+  const int64_t together = rows.periodic ? call.inner : 1;
   std::vector<double> channel(call.channels, 0.0);
-  for (size_t i = 0; i < sums.size(); ++i) {
-    const int64_t column = static_cast<int64_t>(i) % columns;
-    channel[rows.periodic ? channel_of(call, column) : column] += sums[i];
-  }
+  for (size_t i = 0; i < sums.size();)
+    for (int64_t c = 0; c < call.channels; ++c)
+      for (int64_t j = 0; j < together; ++j) channel[c] += sums[i++];
   for (int64_t c = 0; c < call.channels; ++c) grad_bias[c] = Store<T>::from(static_cast<A>(channel[c]));
 }
 

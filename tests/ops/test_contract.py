@@ -252,7 +252,7 @@ def test_every_declared_backend_has_file_sample_and_test() -> None:
             table.unsupported_reason(backend, "cpu", torch.float32)
         text = {
             "triton": root.parent / "tests" / "triton_interp" / f"test_{op}_interpreted.py",
-            "cuda": root.parent / "tests" / "cuda_on_cpu" / f"test_{op}.py",
+            "cuda": root.parent / "tests" / "cuda_on_cpu" / f"test_{op}_emulated.py",
             "cpu": root.parent / "tests" / "ops" / f"test_{op}.py",
         }
         for backend, path in text.items():
