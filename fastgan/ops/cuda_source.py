@@ -54,7 +54,7 @@ def compile_nvrtc(source: Path, architecture: str) -> bytes:
     program = nvrtc.createProgram(source.read_text(), str(source), (), ())
     try:
         nvrtc.compileProgram(program, (*NVRTC_OPTIONS, f"-I{source.parent}", f"-arch={architecture}"))
-        # CuPy (13 and 14) cuts the last byte off, as if it ended a string. In memory Python's own zero stands in
+        # CuPy (14.2 at least) cuts the last byte off, as if it ended a string. In memory Python's own zero stands in
         # for it; in a file it is missed. One zero too many would do no harm.
         return bytes(nvrtc.getCUBIN(program)) + b"\0"
     except nvrtc.NVRTCError as error:
