@@ -46,7 +46,9 @@ def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.as_strided(base.to(dtype), x.shape, x.stride(), x.storage_offset())
 
 
-def _bias_act(name: str, shape: tuple[int, ...], layout: str = "contiguous", bias: bool = True, **options: Any) -> Sample:
+def _bias_act(
+    name: str, shape: tuple[int, ...], layout: str = "contiguous", bias: bool = True, **options: Any
+) -> Sample:
     def make(generator: torch.Generator) -> dict[str, Any]:
         def normal(*size: int) -> Tensor:
             return torch.randn(size, generator=generator, dtype=torch.float64)

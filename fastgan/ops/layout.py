@@ -24,7 +24,7 @@ def match_layout(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def channel_extents(x: torch.Tensor, dim: int) -> tuple[int, int, int]:
-    """(outer, channels, inner) of a dense tensor seen in memory order: element i has channel (i // inner) % channels."""
+    """(outer, channels, inner) of a dense tensor in memory order: element i has channel (i // inner) % channels."""
     if x.dim() == 0:
         return 1, 1, 1
     channels = x.shape[dim]

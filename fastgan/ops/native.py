@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-import torch  # noqa: F401  (loads the OpenMP runtime that the extension's threads run on)
+import torch  # also loads the OpenMP runtime that the extension's threads run on
 
 __all__ = ["DTYPE_CODES", "extension", "isa_level", "unavailable_reason"]
 

@@ -37,7 +37,7 @@ def current_backend() -> str | None:
     return getattr(_forced, "name", None)
 
 
-class use_backend:  # noqa: N801  (a context manager, named like torch.no_grad)
+class use_backend:  # a context manager, named like torch.no_grad
     """Force one backend for every fastgan op called in the block; never falls back.
 
     The choice is read where an op's forward is called and travels with it to the backward, so a
@@ -103,8 +103,11 @@ class OpTable:
             return f"{self.op} has no {backend} backend"
         return self.module(backend).unsupported_reason(device_type, dtype)
 
-    def choose(self, backend: str | None, device_type: str, dtype: torch.dtype) -> str:
-        """The backend that serves such tensors; `backend` forces one, and raises where it cannot."""
+    def choose(self, backend: str | None, device_type: str, dtype: torch.dtype, quiet: bool = False) -> str:
+        """The backend that serves such tensors; `backend` forces one, and raises where it cannot.
+
+        A fallback to the reference is logged, once for each reason, unless `quiet`.
+        """
         if backend is not None:
             reason = self.unsupported_reason(backend, device_type, dtype)
             if reason is not None:
@@ -118,7 +121,7 @@ class OpTable:
             reasons[name] = reason
         # A backend that is for another device is no fallback, and nothing to report.
         missed = {k: v for k, v in reasons.items() if device_type in DEVICES_OF[k]}
-        if name == "reference" and missed:
+        if name == "reference" and missed and not quiet:
             why = "; ".join(f"{k}: {v}" for k, v in missed.items())
             _log_once(f"{self.op}: falling back to the reference for {device_type} tensors ({why})")
         return name

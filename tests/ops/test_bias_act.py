@@ -167,8 +167,16 @@ X = torch.randn(2, 64, 4, 4)
         ({"input": [1.0]}, TypeError, "input must be a Tensor, got list"),
         ({"input": X.long()}, TypeError, r"input must be float32, .* got torch.int64"),
         ({"input": X.to(torch.complex64)}, TypeError, "got torch.complex64"),
-        ({"bias": torch.randn(64).double()}, TypeError, r"bias must have input's dtype torch.float32, got torch.float64"),
-        ({"bias": torch.randn(48)}, ValueError, r"bias must be \[64\] to match dimension 1 of input \[2, 64, 4, 4\], got \[48\]"),
+        (
+            {"bias": torch.randn(64).double()},
+            TypeError,
+            r"bias must have input's dtype torch.float32, got torch.float64",
+        ),
+        (
+            {"bias": torch.randn(48)},
+            ValueError,
+            r"bias must be \[64\] to match dimension 1 of input \[2, 64, 4, 4\], got \[48\]",
+        ),
         ({"bias": torch.randn(64, 1)}, ValueError, r"bias must be \[64\]"),
         ({"bias": torch.randn(64).to("meta")}, ValueError, "bias must be on input's device cpu, got meta"),
         ({"bias": torch.randn(4), "dim": 4}, ValueError, r"dim must be in \[-4, 3\]"),
@@ -177,7 +185,7 @@ X = torch.randn(2, 64, 4, 4)
         ({"clamp": -1.0}, ValueError, "clamp must be None or at least 0, got -1.0"),
         ({"clamp": math.nan}, ValueError, "clamp"),
     ],
-)  # fmt: skip
+)
 def test_errors_name_the_argument(arguments: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^bias_act: .*{message}"):
         bias_act(**{"input": X, **arguments})
@@ -188,7 +196,9 @@ def test_errors_name_the_argument(arguments: dict, error: type[Exception], messa
 def test_elementary_functions_are_within_the_stated_error(function: str, dtype: torch.dtype) -> None:
     n = 400_000
     if function == "log1p":
-        x = torch.cat([torch.rand(n, dtype=dtype), torch.logspace(-300 if dtype == torch.float64 else -37, 0, n, dtype=dtype)])
+        x = torch.cat(
+            [torch.rand(n, dtype=dtype), torch.logspace(-300 if dtype == torch.float64 else -37, 0, n, dtype=dtype)]
+        )
     else:
         lowest = -700.0 if dtype == torch.float64 else -86.0
         x = torch.cat([torch.rand(n, dtype=dtype) * lowest, -torch.logspace(-37, 1.9, n, dtype=dtype)])

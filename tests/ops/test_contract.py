@@ -1,4 +1,4 @@
-"""What every op owes (the design's section 3), on every sample of every op: a new op is tested here by adding samples."""
+"""What every op owes, on every sample of every op: a new op is tested here by adding samples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def oracle(sample: Sample, arguments: dict[str, Any]) -> Tensor:
         return call(sample, arguments)
 
 
-def first_and_second(function: Callable[[dict[str, Any]], Tensor], arguments: dict[str, Any], seed: int) -> list[Tensor]:
+def first_and_second(
+    function: Callable[[dict[str, Any]], Tensor], arguments: dict[str, Any], seed: int
+) -> list[Tensor]:
     """Output, first derivatives of a random functional of it, second derivatives of a random functional of those."""
     generator = torch.Generator().manual_seed(seed)
 

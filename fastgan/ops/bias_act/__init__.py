@@ -96,7 +96,7 @@ def _double_backward(
     ctx: Any, grad_grad_input: Tensor | None, grad_grad_bias: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     grad_output, saved, bias = ctx.saved_tensors
-    act, alpha, _gain, _clamp, dim = ctx.parameters
+    act, dim = ctx.parameters[0], ctx.parameters[-1]
     if grad_grad_bias is not None:
         along = grad_grad_bias.reshape([-1 if i == dim else 1 for i in range(saved.dim())])
         grad_grad_input = along.expand_as(saved) if grad_grad_input is None else grad_grad_input + along
@@ -104,9 +104,7 @@ def _double_backward(
         # The slope does not depend on where it is taken: its derivative stays undefined, not zero.
         grad, _ = bias_act_backward(grad_grad_input, saved, bias, *ctx.parameters, False, ctx.backend)
         return grad, *(None,) * 9
-    grad, grad_saved = bias_act_double_backward(
-        grad_grad_input, grad_output, saved, bias, *ctx.parameters, ctx.backend
-    )
+    grad, grad_saved = bias_act_double_backward(grad_grad_input, grad_output, saved, bias, *ctx.parameters, ctx.backend)
     wants_saved, wants_bias = ctx.needs_input_grad[2:4]
     return (
         grad,

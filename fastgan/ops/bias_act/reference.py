@@ -7,6 +7,7 @@ kernels implement, written on what the op saves.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +58,14 @@ def _value(z: Tensor, act: str, alpha: float) -> Tensor:
         return z * torch.sigmoid(z)
     if act == "softplus":
         return torch.logaddexp(z, torch.zeros_like(z))  # F.softplus is the identity above a threshold
-    return {"relu": F.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "elu": F.elu, "selu": F.selu}[act](z)
+    stock: dict[str, Callable[[Tensor], Tensor]] = {
+        "relu": F.relu,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "elu": F.elu,
+        "selu": F.selu,
+    }
+    return stock[act](z)
 
 
 def bias_act(
@@ -87,7 +95,7 @@ def _point(
 
 
 def _slope(p: Tensor, act: str, alpha: float) -> Tensor:
-    """d act(z)/dz as a function of a = act(z), of z itself for swish."""
+    """Return d act(z)/dz as a function of a = act(z), of z itself for swish."""
     if act == "linear":
         return torch.ones_like(p)
     if act == "relu":
@@ -109,7 +117,7 @@ def _slope(p: Tensor, act: str, alpha: float) -> Tensor:
 
 
 def _slope_derivative(p: Tensor, act: str) -> Tensor:
-    """d slope/da as a function of a = act(z); for swish d slope/dz as a function of z."""
+    """Return d slope/da as a function of a = act(z); for swish d slope/dz as a function of z."""
     if act == "tanh":
         return -2 * p
     if act == "sigmoid":
@@ -135,10 +143,7 @@ def bias_act_backward(
 ) -> tuple[Tensor, Tensor]:
     point, inside = _point(saved, bias, act, alpha, gain, clamp, dim)
     grad = torch.where(inside, _accumulate(grad_output) * gain * _slope(point, act, alpha), 0.0)
-    if not bias_grad:
-        grad_bias = grad_output.new_empty(0)
-    else:
-        grad_bias = sum_except(grad, dim).to(saved.dtype)
+    grad_bias = sum_except(grad, dim).to(saved.dtype) if bias_grad else saved.new_empty(0)
     grad_input = torch.empty_like(saved).copy_(grad)
     return grad_input, grad_bias
 
