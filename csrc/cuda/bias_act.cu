@@ -16,14 +16,15 @@
 
 namespace fastgan {
 
-constexpr int kThreads = 256;  // of every block; the launcher's THREADS
+constexpr int kThreads = 256;    // of every block; the launcher's THREADS
 constexpr int kBlocksPerSM = 3;  // at least, which allows 80 registers a thread: none is spilled
 
 // How the elements of a pack find their bias; numbered as in the launcher.
 enum BiasMode {
   kNoBias = 0,
-  kOneChannel = 1,          // a pack lies in one row: inner is a multiple of the pack
-  kConsecutiveChannels = 2,  // channels_last: element k has channel c + k; channels is a multiple of the pack, bias aligned
+  kOneChannel = 1,  // a pack lies in one row: inner is a multiple of the pack
+  kConsecutiveChannels =
+      2,  // channels_last: element k has channel c + k; channels is a multiple of the pack, bias aligned
   kAnyChannels = 3,
 };
 
@@ -60,8 +61,9 @@ struct BiasReader {
 // For every element i: body(activation, inputs of i, bias of i, outputs of i). `step` is the position of element
 // gridDim.x * blockDim.x * Pack<T>::size.
 template <class T, int Inputs, int Outputs, class Body>
-__device__ __forceinline__ void elementwise(const T* const (&in)[Inputs], T* const (&out)[Outputs], const BiasReader<T>& bias,
-                                            const Position& step, int64 numel, bool aligned, int act, Body body) {
+__device__ __forceinline__ void elementwise(const T* const (&in)[Inputs], T* const (&out)[Outputs],
+                                            const BiasReader<T>& bias, const Position& step, int64 numel, bool aligned,
+                                            int act, Body body) {
   using A = accumulator_t<T>;
   constexpr int size = Pack<T>::size;
   // Packs of each tensor that a thread loads before it computes: 32 bytes or more from each of the thousand threads of
@@ -102,12 +104,13 @@ __device__ __forceinline__ void elementwise(const T* const (&in)[Inputs], T* con
 }
 
 template <class T, class A = accumulator_t<T>>
-__device__ __forceinline__ void forward(const T* input, T* output, const BiasReader<T>& bias, const Position& step, int64 numel,
-                                        bool aligned, int act, const BiasActParameters<A>& p) {
-  elementwise<T, 1, 1>({input}, {output}, bias, step, numel, aligned, act, [&](auto activation, auto& x, A b, auto& y, int k) {
-    using Act = decltype(activation);
-    y[0].at[k] = Store<T>::from(bias_act_value<Act>(load(x[0].at[k]) + b, p));
-  });
+__device__ __forceinline__ void forward(const T* input, T* output, const BiasReader<T>& bias, const Position& step,
+                                        int64 numel, bool aligned, int act, const BiasActParameters<A>& p) {
+  elementwise<T, 1, 1>({input}, {output}, bias, step, numel, aligned, act,
+                       [&](auto activation, auto& x, A b, auto& y, int k) {
+                         using Act = decltype(activation);
+                         y[0].at[k] = Store<T>::from(bias_act_value<Act>(load(x[0].at[k]) + b, p));
+                       });
 }
 
 template <class T, class A = accumulator_t<T>>
@@ -138,8 +141,8 @@ __device__ __forceinline__ void double_backward(const T* grad_grad_input, const 
 
 // dx of the pack at `at`, of which `count` elements exist; add(k, dx) is called for each of those.
 template <class T, class A = accumulator_t<T>, class Add>
-__device__ __forceinline__ void gradient_pack(const T* grad_output, const T* saved, T* grad_input, int64 at, int64 count,
-                                              bool aligned, const A (&b)[Pack<T>::size], int act,
+__device__ __forceinline__ void gradient_pack(const T* grad_output, const T* saved, T* grad_input, int64 at,
+                                              int64 count, bool aligned, const A (&b)[Pack<T>::size], int act,
                                               const BiasActParameters<A>& p, Add add) {
   const Pack<T> g = load_pack(grad_output, at, count, aligned), s = load_pack(saved, at, count, aligned);
   Pack<T> result;
@@ -159,9 +162,9 @@ __device__ __forceinline__ void gradient_pack(const T* grad_output, const T* sav
 // the threads of its blocks in turn; `step_row` rows and `step_pack` packs are one turn of splits * kThreads packs.
 // partial [channels, splits]
 template <class T, class A = accumulator_t<T>>
-__device__ __forceinline__ void backward_rows(const T* grad_output, const T* saved, const T* bias, T* grad_input, A* partial,
-                                              int64 outer, int64 channels, int64 inner, int64 packs_per_row, int64 step_row,
-                                              int64 step_pack, int splits, bool aligned, int act,
+__device__ __forceinline__ void backward_rows(const T* grad_output, const T* saved, const T* bias, T* grad_input,
+                                              A* partial, int64 outer, int64 channels, int64 inner, int64 packs_per_row,
+                                              int64 step_row, int64 step_pack, int splits, bool aligned, int act,
                                               const BiasActParameters<A>& p, A* scratch) {
   const int64 channel = blockIdx.x / splits;
   const int split = blockIdx.x % splits;
@@ -175,8 +178,8 @@ __device__ __forceinline__ void backward_rows(const T* grad_output, const T* sav
   int64 row = first / packs_per_row, pack = first - row * packs_per_row;
   while (row < outer) {
     const int64 column = pack * Pack<T>::size;
-    gradient_pack(grad_output, saved, grad_input, (row * channels + channel) * inner + column, inner - column, aligned, b,
-                  act, p, [&](int, A dx) { sum += dx; });
+    gradient_pack(grad_output, saved, grad_input, (row * channels + channel) * inner + column, inner - column, aligned,
+                  b, act, p, [&](int, A dx) { sum += dx; });
     row += step_row;
     pack += step_pack;
     if (pack >= packs_per_row) {
@@ -192,8 +195,8 @@ __device__ __forceinline__ void backward_rows(const T* grad_output, const T* sav
 constexpr int kWarps = kThreads / 32;
 
 // Memory is cut in rows of `length` elements, a multiple of channels * inner and, where `aligned`, of the pack. Block b
-// works on the 32 packs of columns of tile b / splits; the rows are dealt out to the warps of the tile's blocks in turn.
-// partial [length, splits]
+// works on the 32 packs of columns of tile b / splits; the rows are dealt out to the warps of the tile's blocks in
+// turn. partial [length, splits]
 template <class T, class A = accumulator_t<T>>
 __device__ __forceinline__ void backward_columns(const T* grad_output, const T* saved, const BiasReader<T>& bias,
                                                  T* grad_input, A* partial, int64 numel, int64 length, int splits,
@@ -233,7 +236,8 @@ __device__ __forceinline__ void backward_columns(const T* grad_output, const T* 
 
 // Block c adds up channel c's partial sums: `runs` runs of `run` elements, one in every channels * run.
 template <class T, class A = accumulator_t<T>>
-__device__ __forceinline__ void reduce_bias(const A* partial, T* grad_bias, int64 channels, int64 run, int64 runs, A* scratch) {
+__device__ __forceinline__ void reduce_bias(const A* partial, T* grad_bias, int64 channels, int64 run, int64 runs,
+                                            A* scratch) {
   const int64 channel = blockIdx.x;
   A sum = A(0);
   for (int64 i = threadIdx.x; i < run * runs; i += kThreads) {
@@ -246,58 +250,54 @@ __device__ __forceinline__ void reduce_bias(const A* partial, T* grad_bias, int6
 
 }  // namespace fastgan
 
+#define BIAS_ACT_BOUNDS __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)
 // The parameters that every kernel but the last takes.
 #define BIAS_ACT_PARAMETERS(A) int act, A alpha, A gain, A inverse_gain, A bound
-#define ELEMENTWISE_PARAMETERS                                                                                  \
-  fastgan::int64 numel, fastgan::int64 channels, fastgan::int64 inner, fastgan::int64 step_column,                   \
+#define ELEMENTWISE_PARAMETERS                                                                     \
+  fastgan::int64 numel, fastgan::int64 channels, fastgan::int64 inner, fastgan::int64 step_column, \
       fastgan::int64 step_channel, int bias_mode, int aligned
-#define ELEMENTWISE_ARGUMENTS                                                                                   \
-  {bias, channels, inner, bias_mode}, {step_column, step_channel}, numel, aligned != 0, act,           \
-      {alpha, gain, inverse_gain, bound}
+#define ELEMENTWISE_ARGUMENTS                                                                  \
+  {bias, channels, inner, bias_mode}, {step_column, step_channel}, numel, aligned != 0, act, { \
+    alpha, gain, inverse_gain, bound                                                           \
+  }
 
-#define BIAS_ACT_KERNELS(name, T, A)                                                                                \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
-      bias_act_fwd_kernel_##name(const T* input, const T* bias, T* output, ELEMENTWISE_PARAMETERS,                  \
-                                 BIAS_ACT_PARAMETERS(A)) {                                                          \
-    fastgan::forward<T>(input, output, ELEMENTWISE_ARGUMENTS);                                                      \
-  }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
-      bias_act_bwd_kernel_##name(const T* grad_output, const T* saved, const T* bias, T* grad_input,                \
-                                 ELEMENTWISE_PARAMETERS, BIAS_ACT_PARAMETERS(A)) {                                  \
-    fastgan::backward<T>(grad_output, saved, grad_input, ELEMENTWISE_ARGUMENTS);                                    \
-  }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
-      bias_act_bwd_bwd_kernel_##name(const T* grad_grad_input, const T* grad_output, const T* saved, const T* bias, \
-                                     T* grad_grad_output, T* grad_saved, ELEMENTWISE_PARAMETERS,                    \
-                                     BIAS_ACT_PARAMETERS(A)) {                                                      \
-    fastgan::double_backward<T>(grad_grad_input, grad_output, saved, grad_grad_output, grad_saved,                  \
-                                ELEMENTWISE_ARGUMENTS);                                                             \
-  }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
-      bias_act_bwd_rows_kernel_##name(const T* grad_output, const T* saved, const T* bias, T* grad_input,           \
-                                      A* partial, fastgan::int64 outer, fastgan::int64 channels,                    \
-                                      fastgan::int64 inner, fastgan::int64 packs_per_row, fastgan::int64 step_row,  \
-                                      fastgan::int64 step_pack, int splits, int aligned, BIAS_ACT_PARAMETERS(A)) {  \
-    __shared__ A scratch[fastgan::kWarps];                                                                          \
-    fastgan::backward_rows<T>(grad_output, saved, bias, grad_input, partial, outer, channels, inner, packs_per_row, \
-                              step_row, step_pack, splits, aligned != 0, act, {alpha, gain, inverse_gain, bound},   \
-                              scratch);                                                                             \
-  }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
-      bias_act_bwd_columns_kernel_##name(const T* grad_output, const T* saved, const T* bias, T* grad_input,        \
-                                         A* partial, fastgan::int64 numel, fastgan::int64 channels,                 \
-                                         fastgan::int64 inner, fastgan::int64 length, int splits, int bias_mode,    \
-                                         int aligned, BIAS_ACT_PARAMETERS(A)) {                                     \
-    __shared__ A scratch[fastgan::kWarps][32 * fastgan::Pack<T>::size];                                             \
-    fastgan::backward_columns<T>(grad_output, saved, {bias, channels, inner, bias_mode}, grad_input,  \
-                                 partial, numel, length, splits, aligned != 0, act,                                 \
-                                 {alpha, gain, inverse_gain, bound}, scratch);                                      \
-  }                                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(fastgan::kThreads, fastgan::kBlocksPerSM)                                                   \
-      bias_act_reduce_kernel_##name(const A* partial, T* grad_bias, fastgan::int64 channels, fastgan::int64 run,    \
-                                    fastgan::int64 runs) {                                                          \
-    __shared__ A scratch[fastgan::kWarps];                                                                          \
-    fastgan::reduce_bias<T>(partial, grad_bias, channels, run, runs, scratch);                                      \
+#define BIAS_ACT_KERNELS(name, T, A)                                                                                 \
+  extern "C" __global__ void BIAS_ACT_BOUNDS bias_act_fwd_kernel_##name(                                             \
+      const T* input, const T* bias, T* output, ELEMENTWISE_PARAMETERS, BIAS_ACT_PARAMETERS(A)) {                    \
+    fastgan::forward<T>(input, output, ELEMENTWISE_ARGUMENTS);                                                       \
+  }                                                                                                                  \
+  extern "C" __global__ void BIAS_ACT_BOUNDS bias_act_bwd_kernel_##name(                                             \
+      const T* grad_output, const T* saved, const T* bias, T* grad_input, ELEMENTWISE_PARAMETERS,                    \
+      BIAS_ACT_PARAMETERS(A)) {                                                                                      \
+    fastgan::backward<T>(grad_output, saved, grad_input, ELEMENTWISE_ARGUMENTS);                                     \
+  }                                                                                                                  \
+  extern "C" __global__ void BIAS_ACT_BOUNDS bias_act_bwd_bwd_kernel_##name(                                         \
+      const T* grad_grad_input, const T* grad_output, const T* saved, const T* bias, T* grad_grad_output,            \
+      T* grad_saved, ELEMENTWISE_PARAMETERS, BIAS_ACT_PARAMETERS(A)) {                                               \
+    fastgan::double_backward<T>(grad_grad_input, grad_output, saved, grad_grad_output, grad_saved,                   \
+                                ELEMENTWISE_ARGUMENTS);                                                              \
+  }                                                                                                                  \
+  extern "C" __global__ void BIAS_ACT_BOUNDS bias_act_bwd_rows_kernel_##name(                                        \
+      const T* grad_output, const T* saved, const T* bias, T* grad_input, A* partial, fastgan::int64 outer,          \
+      fastgan::int64 channels, fastgan::int64 inner, fastgan::int64 packs_per_row, fastgan::int64 step_row,          \
+      fastgan::int64 step_pack, int splits, int aligned, BIAS_ACT_PARAMETERS(A)) {                                   \
+    __shared__ A scratch[fastgan::kWarps];                                                                           \
+    fastgan::backward_rows<T>(grad_output, saved, bias, grad_input, partial, outer, channels, inner, packs_per_row,  \
+                              step_row, step_pack, splits, aligned != 0, act, {alpha, gain, inverse_gain, bound},    \
+                              scratch);                                                                              \
+  }                                                                                                                  \
+  extern "C" __global__ void BIAS_ACT_BOUNDS bias_act_bwd_columns_kernel_##name(                                     \
+      const T* grad_output, const T* saved, const T* bias, T* grad_input, A* partial, fastgan::int64 numel,          \
+      fastgan::int64 channels, fastgan::int64 inner, fastgan::int64 length, int splits, int bias_mode, int aligned,  \
+      BIAS_ACT_PARAMETERS(A)) {                                                                                      \
+    __shared__ A scratch[fastgan::kWarps][32 * fastgan::Pack<T>::size];                                              \
+    fastgan::backward_columns<T>(grad_output, saved, {bias, channels, inner, bias_mode}, grad_input, partial, numel, \
+                                 length, splits, aligned != 0, act, {alpha, gain, inverse_gain, bound}, scratch);    \
+  }                                                                                                                  \
+  extern "C" __global__ void BIAS_ACT_BOUNDS bias_act_reduce_kernel_##name(                                          \
+      const A* partial, T* grad_bias, fastgan::int64 channels, fastgan::int64 run, fastgan::int64 runs) {            \
+    __shared__ A scratch[fastgan::kWarps];                                                                           \
+    fastgan::reduce_bias<T>(partial, grad_bias, channels, run, runs, scratch);                                       \
   }
 
 BIAS_ACT_KERNELS(f32, float, float)

@@ -13,8 +13,8 @@ struct Pack {
   T at[size];
 };
 
-// The `count` elements (at most a pack, none where it is negative) of `tensor` from `at` on; the pack's others are zero.
-// `aligned` promises that whole packs lie at multiples of sixteen bytes.
+// The `count` elements (at most a pack, none where it is negative) of `tensor` from `at` on; the pack's others are
+// zero. `aligned` promises that whole packs lie at multiples of sixteen bytes.
 template <class T>
 __device__ __forceinline__ Pack<T> load_pack(const T* tensor, int64 at, int64 count, bool aligned) {
   if (aligned && count >= Pack<T>::size) return bit_cast<Pack<T>>(*reinterpret_cast<const uint4*>(tensor + at));
@@ -27,8 +27,8 @@ __device__ __forceinline__ Pack<T> load_pack(const T* tensor, int64 at, int64 co
 __device__ __forceinline__ void store_16_bytes(void* to, uint4 value) {
 #if defined(__CUDA_ARCH__)
   // nvcc cuts an ordinary store up, to share its first piece with the branch that stores element by element.
-  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(value.x), "r"(value.y),
-               "r"(value.z), "r"(value.w)
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(value.x),
+               "r"(value.y), "r"(value.z), "r"(value.w)
                : "memory");
 #else
   *static_cast<uint4*>(to) = value;

@@ -1,9 +1,10 @@
 // Runs CUDA C++ kernels on the CPU: g++ -std=c++20 -include cuemu.h kernels.cu (x86-64, Linux).
 //
-// A thread of a block is a fiber with a stack of its own; the blocks of a grid run one after another. A fiber runs until
-// it waits at a barrier or a warp collective, or returns, so each thread gets as far ahead of the others as the program
-// allows: what a missing barrier leaves to chance on a GPU becomes a wrong result here, for one order or another.
-// CUEMU_ORDER=0 runs blocks, warps and lanes forward, 1 in reverse, any other number in a random order of that seed.
+// A thread of a block is a fiber with a stack of its own; the blocks of a grid run one after another. A fiber runs
+// until it waits at a barrier or a warp collective, or returns, so each thread gets as far ahead of the others as the
+// program allows: what a missing barrier leaves to chance on a GPU becomes a wrong result here, for one order or
+// another. CUEMU_ORDER=0 runs blocks, warps and lanes forward, 1 in reverse, any other number in a random order of that
+// seed.
 //
 // Caught and reported by name of kernel, block and thread: a deadlock (a barrier or collective that not all the threads
 // it waits for reach), reading a lane outside a shuffle's mask, and any access to memory that is not mapped. Tests put
@@ -99,10 +100,10 @@ struct Fiber {
   void* stack_pointer = nullptr;
   State state = State::done;
   uint3 thread{};
-  int index = 0;  // in its block
-  uint32_t mask = 0;             // of the collective it waits in
-  uint64_t lanes[kWarp] = {};    // what each lane brought to the last collective
-  uint32_t lanes_present = 0;    // which lanes took part
+  int index = 0;               // in its block
+  uint32_t mask = 0;           // of the collective it waits in
+  uint64_t lanes[kWarp] = {};  // what each lane brought to the last collective
+  uint32_t lanes_present = 0;  // which lanes took part
   int lane() const { return index % kWarp; }
 };
 
@@ -119,8 +120,8 @@ struct Grid {
   uint3 block_index{};
   std::vector<Fiber> fibers;
   std::vector<Collective> collectives;
-  int barrier_value_and = 1, barrier_value_or = 0, barrier_count = 0;             // being gathered
-  int barrier_and = 1, barrier_or = 0, barrier_sum = 0;                           // of the last barrier
+  int barrier_value_and = 1, barrier_value_or = 0, barrier_count = 0;  // being gathered
+  int barrier_and = 1, barrier_or = 0, barrier_sum = 0;                // of the last barrier
   char* dynamic_shared = nullptr;
   const std::function<void()>* body = nullptr;
   std::string error;
@@ -257,8 +258,10 @@ void run_block(int seed, Random& random) {
     } else if (!moved) {
       char text[200];
       const uint3 b = grid->block_index;
-      snprintf(text, sizeof text, "deadlock in %s, block (%u,%u,%u): %d threads wait at a barrier, %d in a warp collective, %d have returned",
-               grid->kernel, b.x, b.y, b.z, waiting, count(State::at_collective), done);
+      snprintf(
+          text, sizeof text,
+          "deadlock in %s, block (%u,%u,%u): %d threads wait at a barrier, %d in a warp collective, %d have returned",
+          grid->kernel, b.x, b.y, b.z, waiting, count(State::at_collective), done);
       grid->error = text;
       return;
     }
@@ -288,7 +291,7 @@ class FaultHandler {
     alternate.ss_sp = stack;
     alternate.ss_size = sizeof stack;
     sigaltstack(&alternate, &old_stack_);
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     sigaction(SIGSEGV, &action, &old_segv_);
@@ -331,7 +334,8 @@ inline std::string run(const char* name, dim3 blocks, dim3 threads, size_t share
   FaultHandler handler;
   if (sigsetjmp(fault_return, 1) == 0) {
     for (int64_t b : block_order) {
-      state.block_index = {unsigned(b % blocks.x), unsigned(b / blocks.x % blocks.y), unsigned(b / blocks.x / blocks.y)};
+      state.block_index = {unsigned(b % blocks.x), unsigned(b / blocks.x % blocks.y),
+                           unsigned(b / blocks.x / blocks.y)};
       memset(dynamic.data(), 0xff, dynamic.size() * sizeof(uint4));
       run_block(seed, random);
       if (!state.error.empty()) break;
@@ -345,7 +349,11 @@ inline std::string run(const char* name, dim3 blocks, dim3 threads, size_t share
 template <class... A>
 std::string signature(void (*)(A...)) {
   std::string text;
-  ((text += (std::is_pointer_v<A> ? "p" : std::is_floating_point_v<A> ? "f" : "i") + std::to_string(sizeof(A)) + " "), ...);
+  ((text += (std::is_pointer_v<A>          ? "p"
+             : std::is_floating_point_v<A> ? "f"
+                                           : "i") +
+            std::to_string(sizeof(A)) + " "),
+   ...);
   return text;
 }
 
@@ -360,17 +368,17 @@ std::string launch(const char* name, void (*kernel)(A...), dim3 blocks, dim3 thr
 }
 
 // The entries through which a kernel is reached from outside.
-#define CUEMU_EXPORT(kernel)                                                                                       \
-  extern "C" const char* cuemu_signature_##kernel() {                                                              \
-    static std::string text = cuemu::signature(kernel);                                                            \
-    return text.c_str();                                                                                           \
-  }                                                                                                                \
-  extern "C" const char* cuemu_launch_##kernel(const unsigned* blocks, const unsigned* threads, size_t shared,     \
-                                               int64_t begin, int64_t end, void** arguments) {                     \
-    static std::string error;                                                                                      \
+#define CUEMU_EXPORT(kernel)                                                                                        \
+  extern "C" const char* cuemu_signature_##kernel() {                                                               \
+    static std::string text = cuemu::signature(kernel);                                                             \
+    return text.c_str();                                                                                            \
+  }                                                                                                                 \
+  extern "C" const char* cuemu_launch_##kernel(const unsigned* blocks, const unsigned* threads, size_t shared,      \
+                                               int64_t begin, int64_t end, void** arguments) {                      \
+    static std::string error;                                                                                       \
     error = cuemu::launch(#kernel, kernel, {blocks[0], blocks[1], blocks[2]}, {threads[0], threads[1], threads[2]}, \
-                          shared, begin, end, arguments);                                                          \
-    return error.c_str();                                                                                          \
+                          shared, begin, end, arguments);                                                           \
+    return error.c_str();                                                                                           \
   }
 
 // ---- collectives ------------------------------------------------------------------------------------------------
@@ -402,7 +410,8 @@ inline void exchange(uint32_t mask, uint64_t value) {
 
 template <class T>
 T lane_value(int lane) {
-  if (!(current->lanes_present >> lane & 1)) fail("shuffle from lane " + std::to_string(lane) + ", which is outside the mask,");
+  if (!(current->lanes_present >> lane & 1))
+    fail("shuffle from lane " + std::to_string(lane) + ", which is outside the mask,");
   T value;
   memcpy(&value, &current->lanes[lane], sizeof value);
   return value;
@@ -466,15 +475,19 @@ T __shfl_sync(uint32_t mask, T value, int source, int width = 32) {
 }
 template <class T>
 T __shfl_down_sync(uint32_t mask, T value, unsigned delta, int width = 32) {
-  return cuemu::shuffle(mask, value, [=](int lane) { return (lane & (width - 1)) + int(delta) < width ? lane + int(delta) : lane; });
+  return cuemu::shuffle(mask, value,
+                        [=](int lane) { return (lane & (width - 1)) + int(delta) < width ? lane + int(delta) : lane; });
 }
 template <class T>
 T __shfl_up_sync(uint32_t mask, T value, unsigned delta, int width = 32) {
-  return cuemu::shuffle(mask, value, [=](int lane) { return (lane & (width - 1)) >= int(delta) ? lane - int(delta) : lane; });
+  return cuemu::shuffle(mask, value,
+                        [=](int lane) { return (lane & (width - 1)) >= int(delta) ? lane - int(delta) : lane; });
 }
 template <class T>
 T __shfl_xor_sync(uint32_t mask, T value, int bits, int width = 32) {
-  return cuemu::shuffle(mask, value, [=](int lane) { return ((lane ^ bits) & ~(width - 1)) == (lane & ~(width - 1)) ? lane ^ bits : lane; });
+  return cuemu::shuffle(mask, value, [=](int lane) {
+    return ((lane ^ bits) & ~(width - 1)) == (lane & ~(width - 1)) ? lane ^ bits : lane;
+  });
 }
 inline uint32_t __ballot_sync(uint32_t mask, int predicate) { return cuemu::ballot(mask, predicate); }
 inline int __any_sync(uint32_t mask, int predicate) { return cuemu::ballot(mask, predicate) != 0; }
