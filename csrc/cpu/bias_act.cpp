@@ -1,9 +1,11 @@
 #include "bias_act.h"
 
 #include <algorithm>
+#include <tuple>
 #include <vector>
 
 #include "../common/bias_act_math.h"
+#include "fresh_memory.h"
 
 namespace fastgan {
 namespace {
@@ -14,8 +16,8 @@ constexpr int64_t kShortRow = 64;
 constexpr int64_t kShortestPeriod = 512;
 // A thread is worth starting for so many elements.
 constexpr int64_t kGrain = 16384;
-// Float partial sums are handed to doubles at least this often, which bounds their rounding error.
-constexpr int64_t kFloatRun = 4096;
+// No piece of work is longer. Float partial sums over one are handed to doubles, which bounds their rounding error.
+constexpr int64_t kPiece = 4096;
 
 // How a kernel walks memory: in rows of `length` elements. Either all elements of a row have one channel, or (periodic)
 // element j of every row has the bias `spread[j]`.
@@ -30,7 +32,7 @@ struct Rows {
       const int64_t repeats = std::max<int64_t>(1, (kShortestPeriod + period - 1) / period);
       length = period * std::min(repeats, call.outer);
     } else {
-      length = has_bias && call.channels > 1 ? call.inner : std::max<int64_t>(1, std::min(total, kFloatRun));
+      length = has_bias && call.channels > 1 ? call.inner : std::max<int64_t>(1, total);
     }
   }
 };
@@ -62,10 +64,10 @@ template <class Body>
 void for_pieces(const Rows& rows, int64_t begin, int64_t end, Body body) {
   int64_t column = begin % rows.length;
   while (begin < end) {
-    const int64_t count = std::min(rows.length - column, end - begin);
+    const int64_t count = std::min({rows.length - column, end - begin, kPiece});
     body(begin, column, count);
     begin += count;
-    column = 0;
+    column = (column + count) % rows.length;
   }
 }
 
@@ -91,11 +93,16 @@ struct Kernel {
     }
   }
 
-  // Calls body(first element, count, bias_at), where bias_at(j) is the bias of the piece's element j.
-  template <class Body>
-  void run(Body body) const {
+  // Calls body(first element, count, bias_at), where bias_at(j) is the bias of the piece's element j. The outputs are
+  // those that body writes.
+  template <class Body, class... Outputs>
+  void run(Body body, Outputs*... outputs) const {
     in_parallel(rows.total, call.threads, [&](int, int64_t begin, int64_t end) {
-      for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) { piece(first, column, count, body); });
+      std::tuple fresh{FreshMemory(outputs, begin, rows.total)...};
+      for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) {
+        std::apply([&](auto&... each) { (each.reach(first + count), ...); }, fresh);
+        piece(first, column, count, body);
+      });
     });
   }
 
@@ -122,7 +129,7 @@ void forward(const BiasActCall& call, const T* input, const void* bias, T* outpu
       T* y = output + first;
 #pragma omp simd
       for (int64_t j = 0; j < count; ++j) y[j] = Store<T>::from(bias_act_value<Act>(load(x[j]) + bias_at(j), p));
-    });
+    }, output);
   });
 }
 
@@ -138,7 +145,7 @@ void backward(const BiasActCall& call, const T* grad_output, const T* saved, con
 #pragma omp simd
       for (int64_t j = 0; j < count; ++j)
         dx[j] = Store<T>::from(bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p));
-    });
+    }, grad_input);
   });
 }
 
@@ -158,6 +165,7 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
     using Act = decltype(act);
     in_parallel(rows.total, call.threads, [&](int thread, int64_t begin, int64_t end) {
       double* sum = sums.data() + thread * columns;
+      FreshMemory fresh(grad_input, begin, rows.total);
       if (rows.periodic) {
         std::vector<A> run(columns, A(0));
         int64_t runs = 0;
@@ -167,6 +175,7 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
           runs = 0;
         };
         for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) {
+          fresh.reach(first + count);
           auto body = [&](int64_t start, int64_t n, auto bias_at) {
             const T *dy = grad_output + start, *s = saved + start;
             T* dx = grad_input + start;
@@ -184,22 +193,18 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
         flush();
       } else {
         for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) {
+          fresh.reach(first + count);
           auto body = [&](int64_t start, int64_t n, auto bias_at) {
-            double total = 0;
-            for (int64_t from = 0; from < n; from += kFloatRun) {
-              const int64_t to = std::min(n - from, kFloatRun);
-              const T *dy = grad_output + start + from, *s = saved + start + from;
-              T* dx = grad_input + start + from;
-              A part = 0;
+            const T *dy = grad_output + start, *s = saved + start;
+            T* dx = grad_input + start;
+            A part = 0;
 #pragma omp simd reduction(+ : part)  // reassociation is allowed here
-              for (int64_t j = 0; j < to; ++j) {
-                const A grad = bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p);
-                dx[j] = Store<T>::from(grad);
-                part += grad;
-              }
-              total += part;
+            for (int64_t j = 0; j < n; ++j) {
+              const A grad = bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p);
+              dx[j] = Store<T>::from(grad);
+              part += grad;
             }
-            sum[channel_of(call, start)] += total;
+            sum[channel_of(call, start)] += part;
           };
           kernel.piece(first, column, count, body);
         });
@@ -232,7 +237,7 @@ void double_backward(const BiasActCall& call, const T* grad_grad_input, const T*
         ddy[j] = Store<T>::from(bias_act_gradient<T, Act>(g, s[j], bias_at(j), p));
         ds[j] = Store<T>::from(bias_act_saved_gradient<T, Act>(g, load(dy[j]), s[j], bias_at(j), p));
       }
-    });
+    }, grad_grad_output, grad_saved);
   });
 }
 
