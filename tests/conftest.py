@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,3 +19,12 @@ def _poisoned_and_seeded() -> Iterator[None]:
     assert torch.empty(1).isnan().all(), "torch.empty is not poisoned"
     yield
     torch.use_deterministic_algorithms(False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record what the tests show where FASTGAN_STATUS names a folder for it (tests/status.py)."""
+    folder = os.environ.get("FASTGAN_STATUS")
+    if folder:
+        from tests.status import Recorder
+
+        config.pluginmanager.register(Recorder(Path(folder)))

@@ -61,6 +61,7 @@ def compile_and_read(launch: Launch, target: str) -> Any:
     return (amd if target.startswith("gfx") else nvidia)(compiled)
 
 
+@pytest.mark.proves("compiled", op="bias_act", backend="triton")
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("act", "dtype", "layout"), CASES, ids=str)
 def test_no_spills_and_wide_accesses(act: str, dtype: torch.dtype, layout: torch.memory_format, target: str) -> None:

@@ -65,6 +65,7 @@ def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.mark.proves("executed")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sample", ALL)
 def test_equals_the_float64_oracle(sample: Sample, dtype: torch.dtype, backend: str) -> None:

@@ -34,6 +34,7 @@ def _triton() -> Iterator[None]:
         yield
 
 
+@pytest.mark.proves("interpreted", backend="triton")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sample", ALL)
 @pytest.mark.usefixtures("_triton")
