@@ -23,6 +23,7 @@ def _poisoned_and_seeded() -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Record what the tests show where FASTGAN_STATUS names a folder for it (tests/status.py)."""
+    config.addinivalue_line("markers", "proves(word, backend=, op=, derivatives=): what the status table may say")
     folder = os.environ.get("FASTGAN_STATUS")
     if folder:
         from tests.status import Recorder

@@ -140,6 +140,7 @@ def bits(x: Tensor) -> Tensor:
     return x.contiguous().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()])
 
 
+@pytest.mark.proves("emulated", backend="cuda")
 @pytest.mark.parametrize("dtype", DTYPES, ids=DTYPE_IDS)
 @pytest.mark.parametrize("sample", SAMPLES["bias_act"], ids=str)
 def test_samples(gpu: Any, sample: Sample, dtype: torch.dtype) -> None:

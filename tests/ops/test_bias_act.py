@@ -116,6 +116,27 @@ def test_bias_gradient_of_a_long_sum_is_accurate() -> None:
         assert_close(actual, expected, torch.float32)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("pixels", [(61, 67), (3, 5)], ids=str)  # rows with one bias; rows short enough for periods
+def test_work_split_over_threads(dtype: torch.dtype, layout: torch.memory_format, pixels: tuple[int, int]) -> None:
+    shape = (300_000 // (13 * pixels[0] * pixels[1]), 13, *pixels)  # several threads, fresh pages, a ragged end
+    x = torch.randn(shape).to(dtype).contiguous(memory_format=layout).requires_grad_()
+    b = torch.randn(13).to(dtype).requires_grad_()
+    grad = torch.randn(shape).to(dtype).contiguous(memory_format=layout).requires_grad_()
+    ddx = torch.randn(shape).to(dtype).contiguous(memory_format=layout)
+    results = []
+    for backend, cast in (("cpu", dtype), ("reference", torch.float64)):
+        leaves = [t.detach().to(cast).requires_grad_() for t in (x, b, grad)]
+        with fastgan.use_backend(backend):
+            y = bias_act(leaves[0], leaves[1], act="tanh")
+        first = torch.autograd.grad(y, leaves[:2], leaves[2], create_graph=True)
+        second = torch.autograd.grad(first[0], leaves, ddx.to(cast))
+        results.append([y, *first, *second])
+    for i, (actual, expected) in enumerate(zip(*results, strict=True)):
+        assert_close(actual, expected, dtype, f"tensor {i}")
+
+
 def test_an_unwanted_bias_gradient_is_not_computed() -> None:
     x, b = torch.randn(2, 3, requires_grad=True), torch.randn(3)
     y = bias_act(x, b, act="tanh")
