@@ -51,14 +51,16 @@ FASTGAN_HD unsigned short float_to_half_bits(float value) {  // rounds to neares
   const unsigned sign = bits & 0x80000000u;
   const unsigned magnitude = bits ^ sign;
   const unsigned normal = (magnitude + 0xc8000fffu + (magnitude >> 13 & 1u)) >> 13;  // exponent - 112, then round
-  const float shift = bit_cast<float>(0x3f000000u);                                 // aligns a subnormal's last bit
+  const float shift = bit_cast<float>(0x3f000000u);                                  // aligns a subnormal's last bit
   const unsigned subnormal = bit_cast<unsigned>(bit_cast<float>(magnitude) + shift) - 0x3f000000u;
   const unsigned special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
   const unsigned finite = magnitude < 0x38800000u ? subnormal : normal;
   return static_cast<unsigned short>((magnitude >= 0x47800000u ? special : finite) | sign >> 16);
 }
 
-FASTGAN_HD float bfloat16_bits_to_float(unsigned short value) { return bit_cast<float>(static_cast<unsigned>(value) << 16); }
+FASTGAN_HD float bfloat16_bits_to_float(unsigned short value) {
+  return bit_cast<float>(static_cast<unsigned>(value) << 16);
+}
 
 FASTGAN_HD unsigned short float_to_bfloat16_bits(float value) {  // rounds to nearest even
   const unsigned bits = bit_cast<unsigned>(value);

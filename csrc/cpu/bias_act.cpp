@@ -124,12 +124,14 @@ void forward(const BiasActCall& call, const T* input, const void* bias, T* outpu
   const auto p = kernel.p;
   with_activation(call.act, [&](auto act) {
     using Act = decltype(act);
-    kernel.run([&](int64_t first, int64_t count, auto bias_at) {
-      const T* x = input + first;
-      T* y = output + first;
+    kernel.run(
+        [&](int64_t first, int64_t count, auto bias_at) {
+          const T* x = input + first;
+          T* y = output + first;
 #pragma omp simd
-      for (int64_t j = 0; j < count; ++j) y[j] = Store<T>::from(bias_act_value<Act>(load(x[j]) + bias_at(j), p));
-    }, output);
+          for (int64_t j = 0; j < count; ++j) y[j] = Store<T>::from(bias_act_value<Act>(load(x[j]) + bias_at(j), p));
+        },
+        output);
   });
 }
 
@@ -139,13 +141,15 @@ void backward(const BiasActCall& call, const T* grad_output, const T* saved, con
   const auto p = kernel.p;
   with_activation(call.act, [&](auto act) {
     using Act = decltype(act);
-    kernel.run([&](int64_t first, int64_t count, auto bias_at) {
-      const T *dy = grad_output + first, *s = saved + first;
-      T* dx = grad_input + first;
+    kernel.run(
+        [&](int64_t first, int64_t count, auto bias_at) {
+          const T *dy = grad_output + first, *s = saved + first;
+          T* dx = grad_input + first;
 #pragma omp simd
-      for (int64_t j = 0; j < count; ++j)
-        dx[j] = Store<T>::from(bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p));
-    }, grad_input);
+          for (int64_t j = 0; j < count; ++j)
+            dx[j] = Store<T>::from(bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p));
+        },
+        grad_input);
   });
 }
 
@@ -228,16 +232,18 @@ void double_backward(const BiasActCall& call, const T* grad_grad_input, const T*
   const auto p = kernel.p;
   with_activation(call.act, [&](auto act) {
     using Act = decltype(act);
-    kernel.run([&](int64_t first, int64_t count, auto bias_at) {
-      const T *ddx = grad_grad_input + first, *dy = grad_output + first, *s = saved + first;
-      T *ddy = grad_grad_output + first, *ds = grad_saved + first;
+    kernel.run(
+        [&](int64_t first, int64_t count, auto bias_at) {
+          const T *ddx = grad_grad_input + first, *dy = grad_output + first, *s = saved + first;
+          T *ddy = grad_grad_output + first, *ds = grad_saved + first;
 #pragma omp simd
-      for (int64_t j = 0; j < count; ++j) {
-        const auto g = load(ddx[j]);
-        ddy[j] = Store<T>::from(bias_act_gradient<T, Act>(g, s[j], bias_at(j), p));
-        ds[j] = Store<T>::from(bias_act_saved_gradient<T, Act>(g, load(dy[j]), s[j], bias_at(j), p));
-      }
-    }, grad_grad_output, grad_saved);
+          for (int64_t j = 0; j < count; ++j) {
+            const auto g = load(ddx[j]);
+            ddy[j] = Store<T>::from(bias_act_gradient<T, Act>(g, s[j], bias_at(j), p));
+            ds[j] = Store<T>::from(bias_act_saved_gradient<T, Act>(g, load(dy[j]), s[j], bias_at(j), p));
+          }
+        },
+        grad_grad_output, grad_saved);
   });
 }
 
