@@ -6,9 +6,11 @@ FASTGAN_NATIVE=auto (default) does that, =require fails without a compiler, =0 n
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -17,17 +19,20 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-PROBE = "#include <vector>\nint main() { return std::vector<int>(1).size() == 1 ? 0 : 1; }\n"
+PROBE = "#include <Python.h>\n#include <vector>\nint main() { return std::vector<int>(1).size() == 1 ? 0 : 1; }\n"
 
 
-def compiler() -> str | None:
-    """A C++ compiler that compiles and links C++20, or None."""
-    candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    for candidate in filter(shutil.which, candidates):
+def compiler() -> list[str] | None:
+    """The command of a C++ compiler that compiles and links C++20 with Python's headers, or None."""
+    candidates = [shlex.split(os.environ["CXX"])] if os.environ.get("CXX") else [["c++"], ["g++"], ["clang++"]]
+    for candidate in candidates:
+        if not shutil.which(candidate[0]):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.cpp")
             source.write_text(PROBE)
-            command = [candidate, "-std=c++20", str(source), "-o", str(Path(folder, "probe"))]
+            headers = [f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")]
+            command = [*candidate, "-std=c++20", *headers, str(source), "-o", str(Path(folder, "probe"))]
             if subprocess.run(command, capture_output=True).returncode == 0:
                 return candidate
     return None
@@ -43,9 +48,10 @@ def wants_native() -> bool:
         return False
     if compiler():
         return True
+    missing = "no C++20 compiler (CXX, c++, g++, clang++) that finds Python.h"
     if choice == "require":
-        sys.exit("setup.py: FASTGAN_NATIVE=require, and no working C++20 compiler was found (CXX, c++, g++, clang++)")
-    print("fastgan: no C++20 compiler found, building the pure-Python package (CPU ops will be slow)", file=sys.stderr)
+        sys.exit(f"setup.py: FASTGAN_NATIVE=require, and there is {missing}")
+    print(f"fastgan: {missing}, building the pure-Python package: CPU ops will be slow", file=sys.stderr)
     return False
 
 
@@ -66,9 +72,8 @@ class CMakeBuild(build_ext):
         if shutil.which("ninja"):
             configure += ["-G", "Ninja"]
         found = compiler()
-        if found:
-            configure += [f"-DCMAKE_CXX_COMPILER={found}"]
-        subprocess.run(configure, check=True)
+        environment = {**os.environ, "CXX": shlex.join(found)} if found else None
+        subprocess.run(configure, check=True, env=environment)
         subprocess.run(["cmake", "--build", str(build), "--target", "install", "--parallel"], check=True)
 
     def get_outputs(self) -> list[str]:
