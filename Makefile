@@ -1,0 +1,88 @@
+# fastgan: `make` lists the targets. They need Linux, Python >= 3.10, a C++ compiler and make, and set up the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+NATIVE := $(wildcard csrc/*/*) CMakeLists.txt
+CXX_SOURCES := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu tests/cuda_on_cpu/*.h tests/cuda_on_cpu/*.cu)
+PYTEST := $(BIN)/python -m pytest -q --durations=5
+CPU_OPS := tests/ops -k "cpu or not test_contract"
+announce = @printf '\n=== %s: %s\n' "$@" "$(1)"
+
+# One step after the other, also under -j: each already uses every core.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint unit interpreter aot levels sanitize packaging format clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(VENV)/.train  ## train an SNGAN on Fashion-MNIST; show its samples, Fréchet distance and speed
+	$(BIN)/python -m fastgan.trainers.demo --out runs/demo
+
+test: lint unit interpreter aot levels sanitize packaging  ## the whole suite: every check below
+	@printf '\n=== test: all steps passed\n'
+
+lint: $(VENV)/.dev  ## ruff, mypy and clang-format, changing nothing
+	$(call announce,ruff mypy clang-format)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
+
+unit: $(VENV)/.dev  ## all tests that need no process of their own
+	$(call announce,the normal tests)
+	$(PYTEST) -m "not interpreter and not aot and not packaging"
+
+interpreter: $(VENV)/.dev  ## Triton kernels, executed on the CPU by Triton's interpreter
+	$(call announce,Triton kernels interpreted)
+	TRITON_INTERPRET=1 $(PYTEST) -m interpreter
+
+aot: $(VENV)/.dev  ## GPU kernels, compiled ahead of time for every target
+	$(call announce,GPU kernels compiled)
+	$(PYTEST) -m aot
+
+levels: $(VENV)/.dev  ## the CPU kernels at the ISA levels below this machine's best
+	$(call announce,CPU kernels at the lower ISA levels)
+	@for level in $$($(BIN)/python -c "from fastgan.ops import native; print(*native.extension().supported_levels()[1:])"); do \
+	    echo "FASTGAN_CPU_ISA=$$level"; FASTGAN_CPU_ISA=$$level $(PYTEST) $(CPU_OPS) || exit 1; \
+	done
+
+# The tests run in a copy of the tree that holds the sanitized extension. The leak checker stays off: it would report Python.
+SANITIZED := build/sanitize
+sanitize: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call announce,CPU kernels under ASan and UBSan)
+	rm -rf $(SANITIZED)/tree && mkdir -p $(SANITIZED)/tree
+	cp -r fastgan tests csrc pyproject.toml $(SANITIZED)/tree
+	rm -rf $(SANITIZED)/tree/fastgan/_native_* $(SANITIZED)/tree/fastgan/_cuda
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B $(SANITIZED)/cmake -G Ninja -DFASTGAN_SANITIZE=ON -DCMAKE_CXX_COMPILER=$(CXX) \
+	    --log-level=WARNING -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
+	    -DCMAKE_INSTALL_PREFIX=$(CURDIR)/$(SANITIZED)/tree/fastgan
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build $(SANITIZED)/cmake --target install
+	cd $(SANITIZED)/tree && PYTHONPATH=. ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
+	    $(CURDIR)/$(PYTEST) $(CPU_OPS)
+
+packaging: $(VENV)/.dev  ## sdist and wheels: built, installed in clean environments, used
+	$(call announce,wheels and environments)
+	$(PYTEST) -m packaging
+
+format: $(VENV)/.dev  ## rewrite the sources in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_SOURCES)
+
+clean:  ## remove what was built, the virtual environment included; runs and data stay
+	rm -rf $(VENV) build dist *.egg-info fastgan/_native_* fastgan/_cuda
+
+# An environment is made once, and brought up to date where what is installed or compiled has changed.
+$(VENV)/.train: EXTRAS := train,metrics
+$(VENV)/.dev: EXTRAS := train,metrics,bench,dev
+$(VENV)/.train $(VENV)/.dev: pyproject.toml constraints.txt setup.py $(NATIVE) | $(VENV)/bin/python
+	$(call announce,fastgan[$(EXTRAS)] into $(VENV))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@touch $@
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
