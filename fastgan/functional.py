@@ -53,10 +53,10 @@ def bias_act(
     Raises
     ------
     TypeError
-        For a dtype that is not floating point, or bias of another dtype than input.
+        For a dtype that is not floating point, bias of another dtype than input, or an argument that is no number.
     ValueError
-        For an unknown act, alpha where act has none, a negative clamp, dim out of range, or bias of a
-        length other than ``input.shape[dim]``.
+        For an unknown act, alpha where act has none, a gain too small or too large to divide by, a negative
+        clamp, dim out of range, or bias of a length other than ``input.shape[dim]``.
     NotImplementedError
         For forward-mode and ``torch.func`` derivatives, and for derivatives above the second.
 
@@ -64,7 +64,9 @@ def bias_act(
     -----
     Differentiable twice. Kinks as in torch: relu'(0) = 0, lrelu'(0) = alpha. The second derivative of
     a piecewise linear activation is undefined in autograd's sense (no gradient), not a tensor of zeros.
-    Only the output is saved for the backward, except for swish, which saves input.
+    Only the output is saved for the backward, except for swish, which saves input. In half types the slopes of
+    tanh, sigmoid, elu and selu are therefore those at the rounded output: off by up to half the spacing of the
+    type at 1 (2e-3 in bfloat16, 2e-4 in float16), which matters only where the activation has saturated.
 
     Names, activations and default gains follow ``bias_act`` of Karras et al., "Training Generative
     Adversarial Networks with Limited Data" (2020) and "Alias-Free Generative Adversarial Networks" (2021).
@@ -72,6 +74,11 @@ def bias_act(
     checks.check_floating("bias_act", "input", input)
     checks.check_choice("bias_act", "act", act, tuple(ACTIVATIONS))
     default = ACTIVATIONS[act]
+    for argument, given in (("alpha", alpha), ("gain", gain), ("clamp", clamp)):
+        if given is not None:
+            checks.check_number("bias_act", argument, given, "None")
+    if gain is not None and not (gain == 0 or 1e-30 <= abs(gain) <= 1e30):
+        raise ValueError(f"bias_act: gain must be 0 or between 1e-30 and 1e30 in magnitude, got {gain}")
     if alpha is not None and default.alpha is None:
         raise ValueError(f"bias_act: alpha must be None for act='{act}', which has no such parameter, got {alpha}")
     if clamp is not None and not clamp >= 0:

@@ -59,6 +59,8 @@ def _bias_act(
             x = normal(*shape).contiguous(memory_format=torch.channels_last)
         elif layout == "transposed":
             x = normal(*shape[::-1]).permute(*range(len(shape))[::-1])
+        elif layout == "expanded-permuted":
+            x = normal(1, *shape[2:], shape[1]).expand(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
         elif layout == "gaps":
             x = normal(*shape[:-1], 2 * shape[-1])[..., ::2]
         elif layout == "expanded":
@@ -98,6 +100,8 @@ SAMPLES: dict[str, list[Sample]] = {
         _bias_act("transposed", (4, 3, 5), "transposed", act="lrelu"),
         _bias_act("gaps", (2, 3, 5), "gaps", act="swish"),
         _bias_act("expanded", (4, 3, 5), "expanded", act="tanh"),
+        _bias_act("expanded-permuted", (2, 3, 4, 4), "expanded-permuted", act="lrelu"),
+        _bias_act("one-pixel", (2, 3, 1, 1), "channels_last", act="lrelu", clamp=0.5),
         _bias_act("offset", (2, 3, 5, 3), "offset", act="softplus"),
         _bias_act("empty-batch", (0, 3, 4, 4), act="lrelu"),
         _bias_act("empty-channels", (2, 0, 4), act="tanh"),

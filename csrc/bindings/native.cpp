@@ -21,7 +21,11 @@ py::list supported_levels() {
   py::list levels;
 #if defined(__x86_64__)
   __builtin_cpu_init();
+#if defined(__clang__)  // older ones do not know the levels by name
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+#else
+  const bool v3 = __builtin_cpu_supports("x86-64-v3");
+#endif
   if (v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
     levels.append("v4");

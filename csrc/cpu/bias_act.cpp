@@ -14,6 +14,8 @@ namespace {
 // would be all prologue.
 constexpr int64_t kShortRow = 64;
 constexpr int64_t kShortestPeriod = 512;
+// Beyond this the period's sums would leave the cache.
+constexpr int64_t kLongestPeriod = 65536;
 // A thread is worth starting for so many elements.
 constexpr int64_t kGrain = 16384;
 // No piece of work is longer. Float partial sums over one are handed to doubles, which bounds their rounding error.
@@ -27,7 +29,7 @@ struct Rows {
 
   explicit Rows(const BiasActCall& call, bool has_bias) : total(call.outer * call.channels * call.inner) {
     const int64_t period = call.channels * call.inner;
-    periodic = has_bias && call.channels > 1 && call.inner < kShortRow;
+    periodic = has_bias && call.channels > 1 && call.inner < kShortRow && (call.inner == 1 || period <= kLongestPeriod);
     if (periodic) {
       const int64_t repeats = std::max<int64_t>(1, (kShortestPeriod + period - 1) / period);
       length = period * std::min(repeats, call.outer);
@@ -163,7 +165,9 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
   const Rows& rows = kernel.rows;
   const auto p = kernel.p;
   const int64_t columns = rows.periodic ? rows.length : call.channels;
-  std::vector<double> sums(columns * threads_for(rows.total, call.threads), 0.0);
+  const int threads = threads_for(rows.total, call.threads);
+  std::vector<double> sums(columns * threads, 0.0);
+  std::vector<A> runs(rows.periodic ? columns * threads : 0, A(0));  // of each thread, allocated outside of them
 
   with_activation(call.act, [&](auto act) {
     using Act = decltype(act);
@@ -171,19 +175,19 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
       double* sum = sums.data() + thread * columns;
       FreshMemory fresh(grad_input, begin, rows.total);
       if (rows.periodic) {
-        std::vector<A> run(columns, A(0));
-        int64_t runs = 0;
+        A* run = runs.data() + thread * columns;
+        int64_t pieces = 0;
         const auto flush = [&] {
           for (int64_t j = 0; j < columns; ++j) sum[j] += run[j];
-          std::fill(run.begin(), run.end(), A(0));
-          runs = 0;
+          std::fill_n(run, columns, A(0));
+          pieces = 0;
         };
         for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) {
           fresh.reach(first + count);
           auto body = [&](int64_t start, int64_t n, auto bias_at) {
             const T *dy = grad_output + start, *s = saved + start;
             T* dx = grad_input + start;
-            A* into = run.data() + column;
+            A* into = run + column;
 #pragma omp simd
             for (int64_t j = 0; j < n; ++j) {
               const A grad = bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p);
@@ -192,7 +196,7 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
             }
           };
           kernel.piece(first, column, count, body);
-          if (++runs == 64) flush();
+          if (++pieces == 64) flush();
         });
         flush();
       } else {

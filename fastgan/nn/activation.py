@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from fastgan import functional
+from fastgan.ops import checks
+from fastgan.ops.bias_act.activations import ACTIVATIONS
 
 __all__ = ["BiasAct", "LeakyReLU", "ReLU"]
 
@@ -18,12 +20,13 @@ class ReLU(nn.ReLU):
     Parameters
     ----------
     inplace : bool, default False
-        Accepted as torch's is; the result is always a fresh tensor, which autograd cannot tell apart.
+        Write the result into input, as torch does. Here that is a copy more, not a buffer less.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Return ``max(input, 0)``; any shape, differentiable twice."""
-        return functional.bias_act(input, act="relu", gain=1.0)
+        output = functional.bias_act(input, act="relu", gain=1.0)
+        return input.copy_(output) if self.inplace else output
 
 
 class LeakyReLU(nn.LeakyReLU):
@@ -34,12 +37,13 @@ class LeakyReLU(nn.LeakyReLU):
     negative_slope : float, default 0.01
         Slope for negative inputs, torch's default (:func:`fastgan.functional.bias_act` has 0.2).
     inplace : bool, default False
-        Accepted as torch's is; the result is always a fresh tensor, which autograd cannot tell apart.
+        Write the result into input, as torch does. Here that is a copy more, not a buffer less.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Return ``input`` where positive, else ``negative_slope * input``; any shape, differentiable twice."""
-        return functional.bias_act(input, act="lrelu", alpha=self.negative_slope, gain=1.0)
+        output = functional.bias_act(input, act="lrelu", alpha=self.negative_slope, gain=1.0)
+        return input.copy_(output) if self.inplace else output
 
 
 class BiasAct(nn.Module):
@@ -74,6 +78,7 @@ class BiasAct(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        checks.check_choice("BiasAct", "act", act, tuple(ACTIVATIONS))
         self.num_features, self.act, self.alpha, self.gain, self.clamp, self.dim = (
             num_features, act, alpha, gain, clamp, dim,
         )  # fmt: skip

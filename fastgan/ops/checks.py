@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["FLOATING", "check_choice", "check_dim", "check_floating", "check_length", "check_same_dtype"]
+__all__ = [
+    "FLOATING",
+    "check_alike",
+    "check_choice",
+    "check_dim",
+    "check_floating",
+    "check_length",
+    "check_number",
+    "check_same_dtype",
+]
 
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -27,7 +36,9 @@ def check_same_dtype(function: str, argument: str, tensor: torch.Tensor, input: 
 
 
 def check_dim(function: str, dim: int, input: torch.Tensor) -> int:
-    """`dim` as a non-negative index into `input`'s dimensions; ValueError outside of them."""
+    """`dim` as a non-negative index into `input`'s dimensions; ValueError outside of them, TypeError for no integer."""
+    if not isinstance(dim, (int, torch.SymInt)):
+        raise TypeError(f"{function}: dim must be an integer, got {type(dim).__name__}")
     rank = input.dim()
     if not -rank <= dim < rank:
         raise ValueError(f"{function}: dim must be in [{-rank}, {rank - 1}] for input {list(input.shape)}, got {dim}")
@@ -44,3 +55,20 @@ def check_choice(function: str, argument: str, given: str, choices: tuple[str, .
     """ValueError, listing the choices, unless `given` is one of them."""
     if given not in choices:
         raise ValueError(f"{function}: {argument} must be one of {', '.join(choices)}, got {given!r}")
+
+
+def check_alike(function: str, **tensors: torch.Tensor) -> None:
+    """ValueError unless all have the shape, dtype and device of the first."""
+    (first, expected), *others = tensors.items()
+    for name, given in others:
+        if given.shape != expected.shape or given.dtype != expected.dtype or given.device != expected.device:
+            raise ValueError(
+                f"{function}: {name} must be like {first}, {expected.dtype} {list(expected.shape)} "
+                f"on {expected.device}, got {given.dtype} {list(given.shape)} on {given.device}"
+            )
+
+
+def check_number(function: str, argument: str, given: object, default: str) -> None:
+    """TypeError unless `given` is a number."""
+    if isinstance(given, bool) or not isinstance(given, (int, float, torch.SymInt, torch.SymFloat)):
+        raise TypeError(f"{function}: {argument} must be a number or {default}, got {type(given).__name__}")

@@ -21,21 +21,29 @@ LIBRARY = torch.library.Library("fastgan", "DEF")
 AUTOCAST_KEYS = ("AutocastCPU", "AutocastCUDA")
 
 
-def define_op(table: OpTable, schema: str, fake: Callable[..., Any]) -> Any:
+def define_op(table: OpTable, schema: str, fake: Callable[..., Any], check: Callable[..., None]) -> Any:
     """Define ``fastgan::<schema>`` and dispatch its calls to the table's backends.
 
     The schema's first argument is the tensor whose device and dtype choose the backend, its last
     ``str? backend``, the forced one. No argument has a default: torch would drop it from the call.
+    `check` raises for arguments that no backend may see: kernels read raw pointers, and the op can be
+    called without the public function that explains itself.
     """
     name = schema.partition("(")[0]
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     launcher = table.launcher
 
     def dispatch(first: torch.Tensor, *args: Any) -> Any:
+        check(name, first, *args)
         return launcher(name, args[-1], first.device.type, first.dtype)(first, *args[:-1])
 
     LIBRARY.impl(name, dispatch, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"fastgan::{name}", fake, lib=LIBRARY)
+
+    def checked_fake(*args: Any) -> Any:
+        check(name, *args)
+        return fake(*args)
+
+    torch.library.register_fake(f"fastgan::{name}", checked_fake, lib=LIBRARY)
     return getattr(torch.ops.fastgan, name).default
 
 

@@ -1,7 +1,7 @@
 """The only place that chooses a backend.
 
 Every op has one table: for each backend, the module that implements it, and the order in which
-CUDA tensors try them. The choice depends on the tensor's device type, its dtype and on nothing else,
+tensors try them. The choice depends on the tensor's device type, its dtype and on nothing else,
 so it is made once per combination and remembered.
 """
 
@@ -61,16 +61,15 @@ class use_backend:  # a context manager, named like torch.no_grad
         if name not in BACKENDS:
             raise ValueError(f"use_backend: name must be one of {', '.join(BACKENDS)}, got {name!r}")
         self._name = name
-        self._previous: list[str | None] = []
 
     def __enter__(self) -> None:
         if torch.compiler.is_compiling():
             raise RuntimeError("use_backend: cannot be entered inside a torch.compile region; enter it around the call")
-        self._previous.append(current_backend())
+        _forced.outer = (*getattr(_forced, "outer", ()), current_backend())  # of this thread, like the choice
         _forced.name = self._name
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        _forced.name = self._previous.pop()
+        *_forced.outer, _forced.name = _forced.outer
 
 
 class OpTable:

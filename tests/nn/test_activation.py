@@ -38,6 +38,20 @@ def test_equals_torch_s_module(name: str) -> None:
     assert_close(gradients[0], gradients[1], torch.float64)
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("stock_class", [nn.ReLU, nn.LeakyReLU])
+def test_inplace_means_what_it_means_in_torch(stock_class: type[nn.Module], inplace: bool) -> None:
+    our_class = getattr(fastgan.nn, stock_class.__name__)
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    results = []
+    for module in (our_class(inplace=inplace), stock_class(inplace=inplace)):
+        hidden = x * 2
+        y = module(hidden) + hidden  # the shortcut sees the activation where it is in place
+        results.append([y, *torch.autograd.grad(y.square().sum(), x)])
+    for actual, expected in zip(*results, strict=True):
+        assert_close(actual, expected, torch.float64)
+
+
 def test_bias_act_is_the_function_with_a_parameter() -> None:
     module = fastgan.nn.BiasAct(5, "lrelu", alpha=0.1, gain=1.5, clamp=2.0, dim=-1, dtype=torch.float64)
     nn.init.normal_(module.bias)

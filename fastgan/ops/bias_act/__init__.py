@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastgan.ops import checks
 from fastgan.ops.bias_act.activations import ACTIVATIONS, saves_input
 from fastgan.ops.bias_act.reference import sum_except
 from fastgan.ops.define import define_autocast, define_autograd, define_op
@@ -23,6 +24,33 @@ __all__ = ["bias_act"]
 table = OpTable("bias_act", ("cpu", "triton", "cuda", "reference"))
 
 _PARAMETERS = "str act, float alpha, float gain, float? clamp, int dim"
+
+
+def _check(name: str, tensors: dict[str, Tensor], bias: Tensor | None, act: str, dim: int) -> None:
+    first, input = next(iter(tensors.items()))
+    checks.check_floating(name, first, input)
+    checks.check_alike(name, **tensors)
+    checks.check_choice(name, "act", act, tuple(ACTIVATIONS))
+    if input.dim() or dim:
+        checks.check_dim(name, dim, input)
+    if bias is not None:
+        checks.check_length(name, "bias", bias, input.shape[dim], f"dimension {dim} of {first} {list(input.shape)}")
+        if bias.dtype != input.dtype or bias.device != input.device:
+            raise ValueError(f"{name}: bias must be {input.dtype} on {input.device}, got {bias.dtype} on {bias.device}")
+
+
+def _check_forward(name: str, input: Tensor, bias: Tensor | None, act: str, *rest: Any) -> None:
+    _check(name, {"input": input}, bias, act, rest[-2])
+
+
+def _check_backward(name: str, grad: Tensor, saved: Tensor, bias: Tensor | None, act: str, *rest: Any) -> None:
+    _check(name, {"saved": saved, "grad_output": grad}, bias, act, rest[-3])
+
+
+def _check_double_backward(
+    name: str, grad_grad: Tensor, grad: Tensor, saved: Tensor, bias: Tensor | None, act: str, *rest: Any
+) -> None:
+    _check(name, {"saved": saved, "grad_output": grad, "grad_grad_input": grad_grad}, bias, act, rest[-2])
 
 
 def _fake_forward(input: Tensor, *_: Any) -> Tensor:
@@ -44,18 +72,21 @@ bias_act = define_op(
     table,
     f"bias_act(Tensor input, Tensor? bias, {_PARAMETERS}, str? backend) -> Tensor",
     _fake_forward,
+    _check_forward,
 )
 bias_act_backward = define_op(
     table,
     f"bias_act_backward(Tensor grad_output, Tensor saved, Tensor? bias, {_PARAMETERS}, bool bias_grad, str? backend)"
     " -> (Tensor grad_input, Tensor grad_bias)",
     _fake_backward,
+    _check_backward,
 )
 bias_act_double_backward = define_op(
     table,
     f"bias_act_double_backward(Tensor grad_grad_input, Tensor grad_output, Tensor saved, Tensor? bias, {_PARAMETERS},"
     " str? backend) -> (Tensor grad_grad_output, Tensor grad_saved)",
     _fake_double_backward,
+    _check_double_backward,
 )
 
 

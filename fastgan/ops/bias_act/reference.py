@@ -29,9 +29,9 @@ def _accumulate(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def _bound(clamp: float | None, dtype: torch.dtype) -> float:
+def _bound(clamp: float | None, like: Tensor) -> Tensor:
     # Rounded to the output's dtype, so that a clamped output is recognised by its value. NaN compares false: no clamp.
-    return math.nan if clamp is None else float(torch.tensor(clamp, dtype=dtype))
+    return like.new_full((), math.nan if clamp is None else clamp)
 
 
 def _along(bias: Tensor, x: Tensor, dim: int) -> Tensor:
@@ -73,18 +73,17 @@ def bias_act(
 ) -> Tensor:
     y = _value(_pre_activation(input, bias, dim), act, alpha) * gain
     if clamp is not None:
-        bound = _bound(clamp, input.dtype)
+        bound = _accumulate(_bound(clamp, input))
         # torch.clamp passes the gradient at the bound itself; a saved output cannot tell that from beyond it.
         y = torch.where(y.abs() >= bound, bound * y.sign(), y)
-    y = y.to(input.dtype)
-    return y.clone() if y is input else y  # an op's output never aliases its input
+    return torch.empty_like(input).copy_(y)  # input's strides, and never input itself
 
 
 def _point(
     saved: Tensor, bias: Tensor | None, act: str, alpha: float, gain: float, clamp: float | None, dim: int
 ) -> tuple[Tensor, Tensor]:
     """Where the derivatives are taken, a = y / gain or z = x + b, and whether that is inside the clamp."""
-    bound = _bound(clamp, saved.dtype)
+    bound = _bound(clamp, saved)
     if saves_input(act, alpha):
         point = _pre_activation(saved, bias, dim)
         y = (_value(point, act, alpha) * gain).to(saved.dtype)
