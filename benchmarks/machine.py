@@ -15,6 +15,7 @@ import torch
 
 import fastgan
 from fastgan.ops import native
+from fastgan.ops.registry import tables
 
 from . import allocator
 from .measure import Timer
@@ -116,6 +117,8 @@ def describe(device: torch.device) -> dict[str, Any]:
         "fastgan": fastgan.__version__,
         "commit": _commit(),
         "isa_level": native.isa_level(),
+        # What our sides run on: nothing is forced in a benchmark.
+        "backends": {op: table.choose(None, device.type, torch.float32, quiet=True) for op, table in tables().items()},
         "allocator": allocator.describe(),
         "copy_gb_per_s": copy_rate(device) / 1e9,
         "gemm_gflop_per_s": gemm_rate(torch.float32, device) / 1e9,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import torch
 from rich.console import Console
 
 from . import allocator, memory, registry, worker
-from .chart import draw
 from .results import CaseResult, Report
 from .table import print_table
 
@@ -25,6 +25,8 @@ def _check(family: str | None, device: str, repeats: int | None) -> torch.device
         raise ValueError(
             "bench: device must be cpu on this machine, where torch finds no CUDA or HIP device, got 'cuda'"
         )
+    if importlib.util.find_spec("matplotlib") is None:  # known before minutes of measuring, not after
+        raise ValueError('bench: matplotlib is missing; pip install "fastgan[bench]"')
     if repeats is not None and repeats < 1:
         raise ValueError(f"bench: repeats must be at least 1, got {repeats}")
     found = torch.device(device)
@@ -82,8 +84,10 @@ def run(family: str | None, device: str, quick: bool, out: Path | None, repeats:
     out.mkdir(parents=True, exist_ok=True)
     stem = out / f"{family or 'all'}-{device}{'-quick' if quick else ''}"
     stem.with_suffix(".json").write_text(json.dumps(reports, indent=1))
-    draw(reports, stem.with_suffix(".png"))
     print_table(reports, console)
+    from .chart import draw
+
+    draw(reports, stem.with_suffix(".png"))
     console.print(f"{stem}.json and {stem}.png written", markup=False)
     if _any_failed(reports):
         console.print("a case of ours gave a wrong result: no speed is reported for it", style="bold red")

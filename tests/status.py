@@ -67,14 +67,13 @@ def speed_claims() -> set[Claim]:
     """Ops with committed benchmark results: timed on a CPU, measured on a GPU."""
     found: set[Claim] = set()
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
-        results = json.loads(path.read_text())
-        on_gpu = results["device"] == "cuda"
-        for op, table in registry.tables().items():
-            if op not in results["families"]:
-                continue
-            backend = next(b for b in table.backends if b != "cpu") if on_gpu else "cpu"
-            for derivative in ("forward", "backward"):
-                found.add((op, backend, derivative, "measured" if on_gpu else "timed"))
+        for report in json.loads(path.read_text()).values():
+            machine = report["machine"]
+            word = "measured" if machine["device"] == "cuda" else "timed"
+            for op in {result["family"] for result in report["results"] if not result["failed"]} & set(
+                registry.tables()
+            ):
+                found |= {(op, machine["backends"][op], derivative, word) for derivative in ("forward", "backward")}
     return found
 
 
