@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NonFiniteLossError", "Trainer"]
 
+# Losses wait on the device until they are checked; this many at most.
+_MOST_UNCHECKED = 256
+
 
 class NonFiniteLossError(FloatingPointError):
     """A loss that is NaN or infinite: the run stops before it saves anything made from it."""
@@ -90,6 +93,8 @@ class Trainer:
         self.step += 1
         losses = {"loss/discriminator": d_loss, "loss/generator": g_loss}
         self._unchecked.append(losses)
+        if len(self._unchecked) == _MOST_UNCHECKED:
+            self.check_losses()
         return losses
 
     def _batch(self) -> tuple[Tensor, Tensor | None]:
@@ -127,12 +132,21 @@ class Trainer:
         return total
 
     def check_losses(self) -> None:
-        """Raise NonFiniteLossError, naming the step, if a loss since the last check is NaN or infinite."""
+        """Raise NonFiniteLossError, naming the step, if a loss since the last check is NaN or infinite.
+
+        With several processes all must call this, and all raise: none is left waiting for another.
+        """
         if not self._unchecked:
             return
         values = torch.stack([torch.stack(list(losses.values())) for losses in self._unchecked])
-        bad = (~values.isfinite()).nonzero().tolist()
-        if bad:
+        wrong = ~values.isfinite()
+        found = wrong.any()
+        if self.fabric.world_size > 1:
+            found = cast(Tensor, self.fabric.all_reduce(found.float(), reduce_op="max"))
+        if found:
+            bad = wrong.nonzero().tolist()
+            if not bad:
+                raise NonFiniteLossError(f"a loss of another process is not finite, at or before step {self.step}")
             row, column = bad[0]
             name = list(self._unchecked[row])[column]
             step = self.step - len(self._unchecked) + row + 1

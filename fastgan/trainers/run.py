@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,7 +33,10 @@ def resolve(
         If ``out`` holds a run and ``resume`` is not given, or the other way round, or anything is unknown.
     """
     recipe = find_recipe(recipe_name)
-    saved = out / "config.yaml"
+    if (launched := _torchrun("WORLD_SIZE")) is not None:
+        if values.get("processes", launched) != launched:
+            raise ConfigError(f"processes={values['processes']}, but torchrun started {launched}; leave processes out")
+        values = {**values, "processes": launched}
     if not resume:
         # With several processes, only the first one finds the folder as the user left it.
         if _first_process() and out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -40,12 +44,32 @@ def resolve(
         return recipe, build_config(recipe.Config, find_preset(recipe, preset or recipe.default_preset), values)
     if preset is not None:
         raise ConfigError("a resumed run keeps its own settings: give --resume or --preset, not both")
-    if not saved.is_file():
+    if not (out / "config.yaml").is_file():
         raise ConfigError(f"{out}: no run to resume (it has no config.yaml)")
-    made_by, config = read_yaml(saved)
-    if made_by != recipe.name:
-        raise ConfigError(f"{out}: a run of {made_by}, not of {recipe.name}")
-    return recipe, build_config(recipe.Config, config, values)
+    made_by, saved = _saved_config(out)
+    if made_by is not recipe:
+        raise ConfigError(f"{out}: a run of {made_by.name}, not of {recipe.name}")
+    if checkpoint.latest(out / "checkpoints") is None:
+        raise ConfigError(
+            f"{out}: no checkpoint to resume from, the run ended before its first; remove the folder and start again"
+        )
+    return recipe, build_config(recipe.Config, dataclasses.asdict(saved), values)
+
+
+def _saved_config(folder: Path) -> tuple[type[Recipe], TrainConfig]:
+    """Recipe and settings of the run in ``folder``; ConfigError names the file where a setting in it cannot be."""
+    path = folder / "config.yaml"
+    name, values = read_yaml(path)
+    try:
+        recipe = find_recipe(name)
+        return recipe, build_config(recipe.Config, values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _torchrun(variable: str) -> int | None:
+    """A number that torchrun hands its processes; None in a process that it did not start."""
+    return int(os.environ[variable]) if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
 def _first_process() -> bool:
@@ -66,10 +90,14 @@ def make_trainer(recipe: type[Recipe], config: TrainConfig, data: ImageData | No
     if config.precision == "16-mixed" and device != "cuda":
         # Fabric would quietly take bfloat16 instead.
         raise ConfigError(f"precision 16-mixed needs device cuda, got {device}; bf16-mixed and 32-true work there")
+    on_this_node = _torchrun("LOCAL_WORLD_SIZE") or config.processes
+    if config.processes % on_this_node:
+        raise ConfigError(f"{config.processes} processes cannot be {on_this_node} on every node: start as many on each")
     data = data or open_data(config.data, strict=config.strict)
     fabric = Fabric(
         accelerator=device,
-        devices=config.processes,
+        devices=on_this_node,
+        num_nodes=config.processes // on_this_node,
         strategy="ddp" if config.processes > 1 else "auto",
         precision=config.precision,  # type: ignore[arg-type]  # one of PRECISIONS, checked by the config
     )
@@ -81,7 +109,8 @@ def start(recipe: type[Recipe], config: TrainConfig, out: Path, *, resume: bool,
     """Train in the folder ``out`` until the settings' last step; returns the trainer as it then is."""
     trainer = make_trainer(recipe, config)
     first = trainer.fabric.is_global_zero
-    if resume and (path := checkpoint.latest(out / "checkpoints")) is not None:
+    path = checkpoint.latest(out / "checkpoints") if resume else None
+    if path is not None:
         trainer.load(path)
         if first:
             console.print(f"resumed {path}", highlight=False)
@@ -127,16 +156,17 @@ def sample_run(run: Path, n: int, seed: int) -> tuple[Tensor, int]:
 
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"{run}: not the folder of a run (it has no config.yaml)")
-    name, values = read_yaml(run / "config.yaml")
+    recipe_class, config = _saved_config(run)
     path = checkpoint.latest(run / "checkpoints")
     if path is None:
         raise ConfigError(f"{run}: no checkpoint yet")
     tensors, meta = checkpoint.load(path)
-    recipe_class = find_recipe(name)
-    config = build_config(recipe_class.Config, values)
     recipe = recipe_class(config, meta["image_channels"], meta["num_classes"])
     generator, _ = recipe.networks(stock_layers() if config.stock else fast_layers())
-    generator = generator.to(next(t for k, t in tensors.items() if k.startswith("ema.")).dtype)
+    # Buffers may have other types than the weights (counters are integers).
+    first = next(f"ema.{key}" for key, _ in generator.named_parameters())
+    if first in tensors and tensors[first].is_floating_point():
+        generator = generator.to(tensors[first].dtype)
     generator.load_state_dict(check_module("ema", generator, tensors, str(path)))
     classes = recipe.num_classes
     labels = None if classes is None else torch.arange(n) % classes

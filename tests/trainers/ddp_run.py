@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
 
 from fastgan.data import open_data
-from fastgan.trainers.loop import Trainer
+from fastgan.trainers.loop import NonFiniteLossError, Trainer
+from fastgan.trainers.run import make_trainer
 from fastgan.trainers.sngan import SNGAN
-from tests.trainers.runs import tiny_config
+from tests.trainers.runs import assert_discriminator_learned, discriminator_moments, tiny_config
 
 if __name__ == "__main__":
     config = tiny_config(processes=2, accumulate=2)
-    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
-    fabric.launch()
-    trainer = Trainer(SNGAN, config, open_data("digits"), fabric)
+    trainer = make_trainer(SNGAN, config)
+    fabric = trainer.fabric
+    assert fabric.world_size == 2
     start = [p.detach().clone() for p in trainer.generator.module.parameters()]
     seen = []
     draw = trainer.sampler.next
@@ -25,6 +25,7 @@ if __name__ == "__main__":
     for _ in range(3):
         trainer.update()
     assert any(not torch.equal(a, b) for a, b in zip(start, trainer.generator.module.parameters(), strict=True))
+    assert_discriminator_learned(discriminator_moments(trainer))
 
     def everywhere(tensor: torch.Tensor) -> torch.Tensor:
         return fabric.all_gather(tensor.detach())
@@ -48,4 +49,14 @@ if __name__ == "__main__":
     again = Trainer(SNGAN, config, open_data("digits"), fabric)
     again.load(path / "step-00000003.safetensors")
     assert torch.equal(everywhere(torch.randn(8)), after), "random numbers do not continue"
+
+    # One process's NaN stops both, before the next collective call.
+    spoiled = torch.tensor(torch.nan if fabric.global_rank else 0.0)
+    trainer._unchecked.append({"loss/generator": spoiled})
+    try:
+        trainer.check_losses()
+    except NonFiniteLossError as error:
+        assert ("another process" in str(error)) == (fabric.global_rank == 0), error
+    else:
+        raise AssertionError("a NaN went by")
     print(f"process {fabric.global_rank} agrees")
