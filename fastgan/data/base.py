@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Protocol
 
 import torch
@@ -32,6 +33,10 @@ class ImageData(Protocol):
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images (uint8 [N, C, H, W]) and labels (int64 [N], or None) at ``indices`` (int64 [N]), on the CPU."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A short text that changes when the images or labels do, as far as can be told cheaply."""
         ...
 
     def report(self) -> str | None:
@@ -89,6 +94,13 @@ class ArrayData:
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
         """See ``ImageData.batch``."""
         return self._images[indices], None if self._labels is None else self._labels[indices]
+
+    def fingerprint(self) -> str:
+        """Shape and CRC-32 of the images and labels."""
+        checksum = zlib.crc32(self._images.numpy().data)
+        if self._labels is not None:
+            checksum = zlib.crc32(self._labels.contiguous().numpy().data, checksum)
+        return f"{tuple(self._images.shape)} {checksum:08x}"
 
     def report(self) -> str | None:
         """Nothing is skipped: the arrays were checked when opened."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +45,7 @@ class FolderData:
         except ImportError as error:
             raise DataError('a folder of images needs Pillow: pip install "fastgan[train]"') from error
         self.name = path.name
+        self._root = path
         self.image_size = image_size
         self.strict = strict
         self._broken: set[int] = set()
@@ -70,6 +72,15 @@ class FolderData:
         images = torch.from_numpy(np.stack([image for _, image in drawn])).permute(0, 3, 1, 2)
         labels = self._labels[[index for index, _ in drawn]] if self.num_classes else None
         return images, labels
+
+    def fingerprint(self) -> str:
+        """Number of the files, and CRC-32 of their paths in the folder and sizes."""
+        checksum = 0
+        for path in self._paths:
+            checksum = zlib.crc32(
+                f"{path.relative_to(self._root).as_posix()} {path.stat().st_size}\n".encode(), checksum
+            )
+        return f"{len(self._paths)} files {checksum:08x}"
 
     def report(self) -> str | None:
         """How many images were skipped, where any were."""

@@ -17,6 +17,7 @@ from torch import Tensor
 __all__ = ["CheckpointError", "latest", "load", "save"]
 
 _KEY = "fastgan"
+_CHECKSUM = "checksum"
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 
 
@@ -24,13 +25,13 @@ class CheckpointError(RuntimeError):
     """A checkpoint that is corrupt, foreign or of another run; the file was left as it was."""
 
 
-def _checksum(tensors: dict[str, Tensor]) -> int:
-    """CRC-32 of all tensors' bytes, in the order of their names."""
-    checksum = 0
-    for name in sorted(tensors):
-        flat = tensors[name].reshape(-1).view(torch.uint8)
-        checksum = zlib.crc32(flat.numpy().data, checksum)
-    return checksum
+def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    """CRC-32 of the metadata's text and of each tensor's name, type, shape and bytes, in the order of the names."""
+    checksum = zlib.crc32(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        checksum = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), checksum)
+        checksum = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, checksum)
+    return f"{checksum:08x}"
 
 
 def _steps(folder: Path) -> dict[int, Path]:
@@ -61,15 +62,23 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, An
         Anything that JSON can hold.
     keep : int
         How many checkpoints stay, at least 1.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the older checkpoints stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob("*.tmp"):
         leftover.unlink()
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    meta = meta | {"step": step, "checksum": _checksum(stored)}
+    text = json.dumps(meta | {"step": step})
     path = folder / f"step-{step:08d}.safetensors"
     temporary = path.with_suffix(".tmp")
-    save_file(stored, temporary, {_KEY: json.dumps(meta)})
+    try:
+        save_file(stored, temporary, {_KEY: text, _CHECKSUM: _checksum(text, stored)})
+    except SafetensorError as error:  # a full disk, for one
+        raise OSError(f"{temporary}: cannot be written ({error})") from error
     _sync(temporary)
     os.replace(temporary, path)
     _sync(folder)
@@ -92,17 +101,35 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises
     ------
     CheckpointError
-        If the file cannot be read, was not written by ``save``, or its bytes have changed since.
+        If the file cannot be read, was not written by ``save``, or its bytes have changed since. The message names an
+        older checkpoint beside it that is good, where there is one.
     """
+    try:
+        return _read(path)
+    except CheckpointError as error:
+        older = [p for p in reversed(_steps(path.parent).values()) if p.name < path.name]
+        good = next((p for p in older if _is_good(p)), None)
+        advice = "" if good is None else f"; {good} is good: rename or remove {path.name} to continue from there"
+        raise CheckpointError(f"{error}{advice}") from error
+
+
+def _is_good(path: Path) -> bool:
+    try:
+        _read(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if _KEY not in metadata:
-                raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of fastgan")
-            meta = json.loads(metadata[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: corrupt, or not a safetensors file ({error})") from error
-    if not isinstance(meta, dict) or meta.get("checksum") != _checksum(tensors):
-        raise CheckpointError(f"{path}: corrupt, its tensors do not match their checksum")
-    return tensors, meta
+    if _KEY not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of fastgan")
+    if metadata.get(_CHECKSUM) != _checksum(metadata[_KEY], tensors):
+        raise CheckpointError(f"{path}: corrupt, its content does not match its checksum")
+    return tensors, json.loads(metadata[_KEY])

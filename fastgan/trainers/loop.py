@@ -15,11 +15,10 @@ from torch.optim import Optimizer
 from fastgan.data import ImageData, Sampler
 from fastgan.models.layers import fast_layers, stock_layers
 
-from . import checkpoint
-from .config import TrainConfig, frozen_differences
+from . import checkpoint, state
+from .config import TrainConfig
 from .ema import Ema
 from .recipe import Recipe
-from .state import check_module, load_optimizer, module_tensors, optimizer_state, rng_state, set_rng_state
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -57,6 +56,7 @@ class Trainer:
         self.config = config
         self.fabric = fabric
         self.data = data
+        self._fingerprint = data.fingerprint()
         self.recipe = recipe(config, data.image_channels, data.num_classes)
         torch.manual_seed(config.seed)  # the same initial weights in every process
         generator, discriminator = self.recipe.networks(stock_layers() if config.stock else fast_layers())
@@ -177,19 +177,20 @@ class Trainer:
         self.check_losses()
         tensors: dict[str, Tensor] = {}
         for prefix, module in self._modules().items():
-            tensors |= module_tensors(prefix, module)
+            tensors |= state.module_tensors(prefix, module)
         optimizers = {}
         for prefix, optimizer in self._optimizers().items():
-            part, optimizers[prefix] = optimizer_state(prefix, optimizer)
+            part, optimizers[prefix] = state.optimizer_state(prefix, optimizer)
             tensors |= part
-        for name, state in rng_state(self.fabric.device).items():
-            states = cast(Tensor, self.fabric.all_gather(state.to(self.fabric.device)))
+        for name, own in state.rng_state(self.fabric.device).items():
+            states = cast(Tensor, self.fabric.all_gather(own.to(self.fabric.device)))
             tensors[name] = states.view(self.fabric.world_size, -1)
         meta = {
             "recipe": self.recipe.name,
             "config": dataclasses.asdict(self.config),
             "image_channels": self.data.image_channels,
             "num_classes": self.data.num_classes,
+            "data": self._fingerprint,
             "position": self.sampler.position,
             "world_size": self.fabric.world_size,
             "optimizers": optimizers,
@@ -202,26 +203,27 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Continue from a checkpoint; CheckpointError, with nothing changed here, if it does not fit this run."""
         tensors, meta = checkpoint.load(path)
-        if meta["recipe"] != self.recipe.name:
-            raise checkpoint.CheckpointError(f"{path}: a checkpoint of {meta['recipe']}, not of {self.recipe.name}")
-        if differences := frozen_differences(self.config, meta["config"]):
-            raise checkpoint.CheckpointError(f"{path}: made with other settings: {', '.join(differences)}")
-        if meta["world_size"] != self.fabric.world_size:
-            raise checkpoint.CheckpointError(
-                f"{path}: made by {meta['world_size']} processes, this run has {self.fabric.world_size}"
-            )
-        parts = {prefix: check_module(prefix, m, tensors, str(path)) for prefix, m in self._modules().items()}
+        where = str(path)
+        fabric, precision = self.fabric, self.fabric.strategy.precision
+        state.check_run(meta, self.recipe.name, self.config, fabric.world_size, self._fingerprint, where)
+        modules = {prefix: state.check_module(prefix, m, tensors, where) for prefix, m in self._modules().items()}
+        saved = meta["optimizers"]
+        optimizers = {
+            k: state.check_optimizer(k, o, tensors, saved.get(k), where) for k, o in self._optimizers().items()
+        }
+        rng = state.check_rng(tensors, fabric.device, fabric.global_rank, fabric.world_size, where)
+        if meta["precision"].keys() != precision.state_dict().keys():
+            raise checkpoint.CheckpointError(f"{where}: its state of precision does not fit this run")
+        # All fits: from here on nothing is refused.
         for prefix, module in self._modules().items():
-            module.load_state_dict(parts[prefix])
+            module.load_state_dict(modules[prefix])
         for prefix, optimizer in self._optimizers().items():
-            load_optimizer(prefix, optimizer, tensors, meta["optimizers"][prefix])
-        rank = self.fabric.global_rank
-        # Copies: torch.set_rng_state crashes on a tensor that starts inside its storage.
-        rng = {name: tensor[rank].clone() for name, tensor in tensors.items() if name.startswith("rng.")}
-        set_rng_state(rng, self.fabric.device)
-        self.fabric.strategy.precision.load_state_dict(meta["precision"])
+            state.load_optimizer(optimizer, optimizers[prefix])
+        state.set_rng_state(rng, fabric.device)
+        precision.load_state_dict(meta["precision"])
         self.sampler.position = meta["position"]
         self.step = meta["step"]
+        self._unchecked.clear()
 
     def run(self, out: Path, reporter: Reporter, distance: Callable[[nn.Module], float] | None = None) -> None:
         """Train to ``config.steps``, writing checkpoints and what ``reporter`` shows into ``out``.

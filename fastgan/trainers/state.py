@@ -9,8 +9,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .checkpoint import CheckpointError
+from .config import TrainConfig, frozen_differences
 
-__all__ = ["check_module", "load_optimizer", "module_tensors", "optimizer_state", "rng_state", "set_rng_state"]
+__all__ = [
+    "check_module", "check_optimizer", "check_rng", "check_run", "load_optimizer", "module_tensors",
+    "optimizer_state", "rng_state", "set_rng_state",
+]  # fmt: skip
 
 
 def module_tensors(prefix: str, module: nn.Module) -> dict[str, Tensor]:
@@ -46,20 +50,57 @@ def optimizer_state(prefix: str, optimizer: Optimizer) -> tuple[dict[str, Tensor
     return tensors, {"groups": state["param_groups"], "numbers": numbers}
 
 
-def load_optimizer(prefix: str, optimizer: Optimizer, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Undo ``optimizer_state``."""
+def check_optimizer(
+    prefix: str, optimizer: Optimizer, tensors: dict[str, Tensor], meta: dict[str, Any], where: str
+) -> dict[str, Any]:
+    """Undo ``optimizer_state`` as far as a state dict for ``load_optimizer``; CheckpointError unless it fits."""
+    own = optimizer.state_dict()["param_groups"]
+    shape = [(sorted(group), group["params"]) for group in own]
+    if not _has(meta, groups=list, numbers=dict) or shape != [(sorted(g), g.get("params")) for g in meta["groups"]]:
+        raise CheckpointError(f"{where}: the parameter groups of {prefix} do not fit this run")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in meta["numbers"].items()}
     for name, tensor in tensors.items():
         if name.startswith(f"{prefix}."):
             _, index, key = name.rsplit(".", 2)
+            # One number, or a moment of the parameter.
+            if int(index) >= len(parameters) or tensor.shape not in (torch.Size(), parameters[int(index)].shape):
+                raise CheckpointError(f"{where}: {name}, {tuple(tensor.shape)}, does not fit this run")
             state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": meta["groups"]})
+    if len({frozenset(entries) for entries in state.values()}) > 1:
+        raise CheckpointError(f"{where}: {prefix} lacks some of its tensors")
+    return {"state": state, "param_groups": meta["groups"]}
+
+
+def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Put back what ``check_optimizer`` returned."""
+    optimizer.load_state_dict(state)
     # Files hold contiguous tensors; a moment must have its parameter's strides, for kernels may differ in the last bit
     # between layouts.
     for parameter, entries in optimizer.state.items():
         for key, value in entries.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 entries[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _has(meta: Any, **kinds: type) -> bool:
+    return isinstance(meta, dict) and all(isinstance(meta.get(key), kind) for key, kind in kinds.items())
+
+
+def check_run(meta: Any, recipe: str, config: TrainConfig, world_size: int, data: str, where: str) -> None:
+    """CheckpointError unless the metadata are whole and of this recipe, settings, processes and data."""
+    kinds = {"recipe": str, "config": dict, "data": str, "position": int, "world_size": int, "step": int}
+    for key, kind in (kinds | {"optimizers": dict, "precision": dict}).items():
+        if not _has(meta, **{key: kind}):
+            raise CheckpointError(f"{where}: its metadata have no {key} ({kind.__name__})")
+    if meta["recipe"] != recipe:
+        raise CheckpointError(f"{where}: a checkpoint of {meta['recipe']}, not of {recipe}")
+    if differences := frozen_differences(config, meta["config"]):
+        raise CheckpointError(f"{where}: made with other settings: {', '.join(differences)}")
+    if meta["world_size"] != world_size:
+        raise CheckpointError(f"{where}: made by {meta['world_size']} processes, this run has {world_size}")
+    if meta["data"] != data:
+        raise CheckpointError(f"{where}: {config.data} has changed since, from {meta['data']} to {data}")
 
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:
@@ -70,8 +111,24 @@ def rng_state(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
+def check_rng(
+    tensors: dict[str, Tensor], device: torch.device, rank: int, world_size: int, where: str
+) -> dict[str, Tensor]:
+    """Return this process's row of each generator's states; CheckpointError unless they fit."""
+    rows = {}
+    for name, own in rng_state(device).items():
+        if name not in tensors and name != "rng.cpu":
+            continue  # a run that moves to another kind of device starts afresh there
+        states = tensors.get(name)
+        if states is None or states.dtype != own.dtype or states.shape != (world_size, own.numel()):
+            raise CheckpointError(f"{where}: {name} does not fit this run")
+        # A copy: torch.set_rng_state crashes on a tensor that starts inside its storage.
+        rows[name] = states[rank].clone()
+    return rows
+
+
 def set_rng_state(states: dict[str, Tensor], device: torch.device) -> None:
-    """Undo ``rng_state``; a run that moves to another kind of device keeps the fresh state there."""
-    torch.set_rng_state(states["rng.cpu"].cpu())
-    if device.type != "cpu" and "rng.device" in states:
-        torch.get_device_module(device).set_rng_state(states["rng.device"].cpu())
+    """Put back what ``check_rng`` returned."""
+    torch.set_rng_state(states["rng.cpu"])
+    if "rng.device" in states:
+        torch.get_device_module(device).set_rng_state(states["rng.device"])

@@ -31,10 +31,10 @@ def tiny_config(**values: Any) -> SNGANConfig:
     return build_config(SNGANConfig, TINY, values)
 
 
-def tiny_trainer(data: ImageData | None = None, **values: Any) -> Trainer:
+def tiny_trainer(dataset: ImageData | None = None, **values: Any) -> Trainer:
     config = tiny_config(**values)
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)
-    return Trainer(SNGAN, config, data or open_data(config.data), fabric)
+    return Trainer(SNGAN, config, dataset or open_data(config.data), fabric)
 
 
 def assert_discriminator_learned(moments: Mapping[str, Tensor]) -> None:

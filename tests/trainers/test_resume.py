@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from fastgan.trainers import checkpoint
 from fastgan.trainers.checkpoint import CheckpointError
+from fastgan.trainers.loop import Trainer
+from fastgan.trainers.state import optimizer_state
 
 from .runs import assert_discriminator_learned, flags, run_python, tiny_trainer
 
@@ -110,6 +115,73 @@ def test_other_shapes_are_refused_whole(tmp_path: Path) -> None:
     assert torch.equal(trainer.generator.module.dense.weight, before)
 
 
+def _all_state(trainer: Trainer) -> dict[str, torch.Tensor]:
+    tensors = {f"{k}.{name}": t.clone() for k, m in trainer._modules().items() for name, t in m.state_dict().items()}
+    for prefix, optimizer in trainer._optimizers().items():
+        tensors |= {name: t.clone() for name, t in optimizer_state(prefix, optimizer)[0].items()}
+    counters = torch.tensor([trainer.step, trainer.sampler.position])
+    return tensors | {"rng": torch.get_rng_state(), "counters": counters}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t, m: m.pop("position"), "no position"),
+        (lambda t, m: m.pop("optimizers"), "no optimizers"),
+        (lambda t, m: m["optimizers"].pop("d_optimizer"), "parameter groups of d_optimizer"),
+        (lambda t, m: m["optimizers"]["d_optimizer"]["groups"][0].pop("lr"), "parameter groups of d_optimizer"),
+        (lambda t, m: t.pop("d_optimizer.3.exp_avg"), "d_optimizer lacks some of its tensors"),
+        (lambda t, m: t.update({"d_optimizer.3.exp_avg": torch.zeros(3)}), r"d_optimizer\.3\.exp_avg, \(3,\), does"),
+        (lambda t, m: t.pop("rng.cpu"), "rng.cpu does not fit"),
+        (lambda t, m: m["precision"].update(scale=1.0), "state of precision"),
+    ],
+)
+def test_unfit_checkpoints_change_nothing(tmp_path: Path, spoil: Callable[..., object], message: str) -> None:
+    """Whatever part does not fit, the trainer stays bit for bit as it was."""
+    tensors, meta = checkpoint.load(_saved(tmp_path))
+    spoil(tensors, meta)
+    path = checkpoint.save(tmp_path / "other", 1, tensors, meta, keep=1)
+    trainer = tiny_trainer()
+    trainer.update()
+    trainer.update()
+    before = _all_state(trainer)
+    with pytest.raises(CheckpointError, match=message):
+        trainer.load(path)
+    after = _all_state(trainer)
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_changed_metadata_are_corrupt(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, 7, {"x": torch.ones(2)}, {"position": 1234}, keep=1)
+    raw = path.read_bytes()
+    assert raw.count(b"1234") == 1
+    path.write_bytes(raw.replace(b"1234", b"1235"))
+    with pytest.raises(CheckpointError, match="corrupt, its content does not match its checksum"):
+        checkpoint.load(path)
+
+
+def test_corrupt_newest_names_an_older_good_one(tmp_path: Path) -> None:
+    old, middle, new = (checkpoint.save(tmp_path, step, {"x": torch.ones(2)}, {}, keep=3) for step in (1, 2, 3))
+    _damage(new, "empty")
+    _damage(middle, "truncated")
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load(new)
+    assert str(error.value).endswith(f"; {old} is good: rename or remove {new.name} to continue from there")
+    checkpoint.load(old)
+
+
+def test_changed_data_are_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "data.npz"
+    images = np.arange(8 * 32 * 32, dtype=np.uint32).astype(np.uint8).reshape(8, 32, 32)
+    np.savez(archive, images=images)
+    path = _saved(tmp_path / "checkpoints", data=str(archive), conditional=False)
+    tiny_trainer(data=str(archive), conditional=False).load(path)
+    images[5, 3, 3] += 1
+    np.savez(archive, images=images)
+    with pytest.raises(CheckpointError, match=r"data\.npz has changed since, from \(8, 1, 32, 32\) "):
+        tiny_trainer(data=str(archive), conditional=False).load(path)
+
+
 def test_newest_are_kept_and_metadata_is_json(tmp_path: Path) -> None:
     for step in (1, 2, 10):
         checkpoint.save(tmp_path, step, {"x": torch.full((2,), step)}, {"a": [1, None]}, keep=2)
@@ -126,7 +198,7 @@ def test_failing_write_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch: 
     old = checkpoint.save(tmp_path, 1, {"x": torch.ones(2)}, {}, keep=1)
 
     def full(*_: object) -> None:
-        raise OSError("No space left on device")
+        raise SafetensorError("No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OSError, match="No space"):
