@@ -52,8 +52,8 @@ def _plain_errors() -> Iterator[None]:
         _fail(f'{error.name} is missing; training needs: pip install "fastgan[train,metrics]"')
     try:
         yield
-    except (ConfigError, DataError, CheckpointError, NonFiniteLossError) as error:
-        _fail(str(error))
+    except (ConfigError, DataError, CheckpointError, NonFiniteLossError, OSError) as error:
+        _fail(str(error))  # OSError: a full disk, a folder that is a file or may not be written
 
 
 def _fail(message: str) -> None:
@@ -87,7 +87,10 @@ def train(
         Path | None, typer.Option(help="Folder of the run; must not hold one yet.", show_default="runs/RECIPE")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Decides initial weights, noise and the order of the data.", show_default="0")
+        int | None,
+        typer.Option(
+            help="0 to 2**32 - 1; decides initial weights, noise and the order of the data.", show_default="0"
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.", show_default="auto")] = None,
     precision: Annotated[
@@ -136,7 +139,7 @@ def train(
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run, as given to train --out.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of images.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides the noise.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="PNG file to write.", show_default="RUN/samples/sample-N-seed-SEED.png")
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fastgan.cli import app
+from fastgan.trainers import checkpoint
 
 from .trainers.runs import flags
 
@@ -48,6 +50,8 @@ def test_module_is_the_same_command() -> None:
             "precision 16-mixed needs device cuda",
         ),
         (["sngan", "--resume"], "no run to resume"),
+        (["sngan", "--seed", str(2**32)], "seed must be at most 4294967295, got 4294967296"),
+        (["sngan", "--seed", "-1"], "seed must be at least 0, got -1"),
     ],
 )
 def test_mistakes_get_one_line_and_leave_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -99,6 +103,47 @@ def test_broken_images_are_counted_at_the_end_or_stop_the_run(tmp_path: Path) ->
     assert result.exit_code == 0 and "images: 1 broken image skipped" in result.output
     result = runner.invoke(app, ["train", "sngan", "--out", str(tmp_path / "strict"), "--strict", *options])
     assert result.exit_code == 1 and "3.png: broken image" in result.output
+
+
+def _one_line(arguments: list[str]) -> str:
+    """Run a command that must fail with exit code 1 and one line of explanation."""
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result
+    assert result.output.startswith("Error: ") and result.output.count("\n") == 1
+    return result.output
+
+
+def test_files_in_the_way_get_one_line(tmp_path: Path) -> None:
+    out, file = tmp_path / "run", tmp_path / "file"
+    file.write_text("kept")
+    assert str(file) in _one_line(["train", "sngan", "--out", str(file), *flags(steps=1)])
+    assert f"Not a directory: '{file}" in _one_line(["train", "sngan", "--out", str(file / "x"), *flags(steps=1)])
+    assert runner.invoke(app, ["train", "sngan", "--out", str(out), *flags(steps=1)]).exit_code == 0
+    assert str(file) in _one_line(["sample", str(out), "--n", "1", "--out", str(file / "x.png")])
+    assert file.read_text() == "kept"
+
+    settings = (out / "config.yaml").read_text()
+    (out / "config.yaml").write_text(settings.replace("steps: 1\n", "steps: abc\n", 1))
+    for command in (["train", "sngan", "--resume", "--out", str(out)], ["sample", str(out)]):
+        assert "config.yaml: steps must be int, got 'abc'" in _one_line(command)
+
+
+def test_full_disk_gets_one_line_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    """A limit on the size of files, which the next checkpoint does not fit in, stands for the full disk."""
+    resource = pytest.importorskip("resource")
+    out = tmp_path / "run"
+    assert runner.invoke(app, ["train", "sngan", "--out", str(out), *flags(steps=1)]).exit_code == 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, before[1]))
+    try:
+        result = runner.invoke(app, ["train", "sngan", "--out", str(out), "--resume", "--steps", "2"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result
+    assert "step-00000002.tmp: cannot be written" in result.output.splitlines()[-1]
+    assert checkpoint.latest(out / "checkpoints") == out / "checkpoints" / "step-00000001.safetensors"
 
 
 def test_sample_of_no_run(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import yaml
 __all__ = ["ConfigError", "TrainConfig", "build_config", "parse_assignments", "read_yaml", "write_yaml"]
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
+MAX_SEED = 2**32 - 1
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _T = TypeVar("_T")
@@ -37,7 +38,7 @@ class TrainConfig:
     steps: int = setting(10_000, "generator updates in the whole run", free=True)
     batch_size: int = setting(64, "images a process uses in one update")
     accumulate: int = setting(1, "parts a batch is cut into, their gradients added (saves memory)")
-    seed: int = setting(0, "decides initial weights, noise and the order of the data")
+    seed: int = setting(0, "0 to 2**32 - 1; decides initial weights, noise and the order of the data")
     device: str = setting("auto", "auto, cpu, cuda or mps", free=True)
     processes: int = setting(1, "processes (data parallel), one GPU each on cuda")
     precision: str = setting("32-true", ", ".join(PRECISIONS))
@@ -59,6 +60,8 @@ class TrainConfig:
         for name, least in (at_least | {"metric_samples": 2}).items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.seed > MAX_SEED:
+            raise ConfigError(f"seed must be at most {MAX_SEED}, got {self.seed}")
         if self.batch_size % self.accumulate:
             raise ConfigError(f"accumulate={self.accumulate} must divide batch_size={self.batch_size}")
         if not 0 <= self.ema_decay < 1:
@@ -71,15 +74,18 @@ class TrainConfig:
 C = TypeVar("C", bound=TrainConfig)
 
 
-def _convert(name: str, text: str, kind: type) -> Any:
+def _convert(name: str, value: Any, kind: type) -> Any:
+    """``value`` as a ``kind``: strings are read, integers may stand for floats, nothing else changes its type."""
+    if type(value) is kind:
+        return value
     try:
-        if kind is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        return kind(text)
-    except (KeyError, ValueError):
-        raise ConfigError(
-            f"{name} must be {'true or false' if kind is bool else kind.__name__}, got {text!r}"
-        ) from None
+        if isinstance(value, str) and kind is bool:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
+        if isinstance(value, str) or (kind is float and type(value) is int):
+            return kind(value)
+    except (KeyError, ValueError, OverflowError):
+        pass
+    raise ConfigError(f"{name} must be {'true or false' if kind is bool else kind.__name__}, got {value!r}")
 
 
 def parse_assignments(config_class: type[TrainConfig], assignments: list[str]) -> dict[str, Any]:
@@ -109,11 +115,12 @@ def _check_names(config_class: type[TrainConfig], names: typing.Iterable[str]) -
 
 
 def build_config(config_class: type[C], *layers: Mapping[str, Any]) -> C:
-    """Build a config from defaults and layers of values, later ones winning."""
+    """Build a config from defaults and layers of values, later ones winning; strings become what the fields are."""
+    kinds = typing.get_type_hints(config_class)
     values: dict[str, Any] = {}
     for layer in layers:
         _check_names(config_class, layer)
-        values |= layer
+        values |= {name: _convert(name, value, kinds[name]) for name, value in layer.items()}
     return config_class(**values)
 
 

@@ -40,5 +40,8 @@ def save_png(path: Path, grid: Tensor) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    Image.fromarray(grid.squeeze(2).numpy()).save(temporary, format="png")
-    os.replace(temporary, path)
+    try:
+        Image.fromarray(grid.squeeze(2).numpy()).save(temporary, format="png")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

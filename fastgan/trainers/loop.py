@@ -202,8 +202,7 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint; CheckpointError, with nothing changed here, if it does not fit this run."""
-        tensors, meta = checkpoint.load(path)
-        where = str(path)
+        (tensors, meta), where = checkpoint.load(path), str(path)
         fabric, precision = self.fabric, self.fabric.strategy.precision
         state.check_run(meta, self.recipe.name, self.config, fabric.world_size, self._fingerprint, where)
         modules = {prefix: state.check_module(prefix, m, tensors, where) for prefix, m in self._modules().items()}

@@ -57,6 +57,12 @@ def test_bad_assignments(assignment: str, message: str) -> None:
         ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1.0"),
         ({"precision": "8"}, "unknown precision '8'; there are: 32-true, 64-true, bf16-mixed, 16-mixed"),
         ({"device": "tpu"}, "unknown device 'tpu'; there are: auto, cpu"),
+        ({"seed": 2**32}, "seed must be at most 4294967295, got 4294967296"),
+        ({"steps": "abc"}, "steps must be int, got 'abc'"),
+        ({"steps": 1.5}, "steps must be int, got 1.5"),
+        ({"steps": True}, "steps must be int, got True"),
+        ({"stock": 1}, "stock must be true or false, got 1"),
+        ({"g_lr": None}, "g_lr must be float, got None"),
         ({"g_lr": float("nan")}, "g_lr must be positive"),
     ],
 )
@@ -101,6 +107,10 @@ def test_resolve(tmp_path: Path) -> None:
     write_yaml(tmp_path / "config.yaml", "sngan", fresh)
     with pytest.raises(ConfigError, match=r"not an empty folder.*--resume"):
         resolve("sngan", tmp_path, None, {}, resume=False)
+    with pytest.raises(ConfigError, match="no checkpoint to resume from"):
+        resolve("sngan", tmp_path, None, {}, resume=True)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-00000001.safetensors").touch()
     _, resumed = resolve("sngan", tmp_path, None, {"steps": 7}, resume=True)
     assert resumed == dataclasses.replace(fresh, steps=7)
     with pytest.raises(ConfigError, match="not both"):
