@@ -214,6 +214,27 @@ def test_broken_image_is_named_and_counted_or_stops(tmp_path: Path) -> None:
         open_data(str(tmp_path), strict=True).batch(torch.tensor([1]))
 
 
+def test_fingerprints_follow_the_content(tmp_path: Path) -> None:
+    images, labels = torch.zeros(3, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 1, 1])
+    seen = {ArrayData("x", images, labels).fingerprint()}
+    assert ArrayData("y", images.clone(), labels.clone()).fingerprint() in seen
+    seen.add(ArrayData("x", images, labels.flip(0)).fingerprint())
+    images[1, 0, 4, 4] = 1
+    seen.add(ArrayData("x", images, labels).fingerprint())
+    assert len(seen) == 3
+
+    folder = tmp_path / "here"
+    _pictures(folder, ["a/0.png", "b/1.png"])
+    before = open_data(str(folder)).fingerprint()
+    moved = folder.rename(tmp_path / "there")
+    assert open_data(str(moved)).fingerprint() == before
+    (moved / "b" / "1.png").rename(moved / "b" / "2.png")
+    renamed = open_data(str(moved)).fingerprint()
+    with (moved / "a" / "0.png").open("ab") as file:
+        file.write(b"longer")
+    assert len({before, renamed, open_data(str(moved)).fingerprint()}) == 3
+
+
 def test_folder_with_nothing_good(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images found"):
         open_data(str(tmp_path))
