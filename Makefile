@@ -8,12 +8,13 @@ NATIVE := $(wildcard csrc/*/*) CMakeLists.txt
 CXX_SOURCES := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu tests/cuda_on_cpu/*.h tests/cuda_on_cpu/*.cu)
 PYTEST := $(BIN)/python -m pytest -q --durations=5
 CPU_OPS := tests/ops -k "(cpu or not test_contract) and not compile and not opcheck"
+STATUS := build/status
 announce = @printf '\n=== %s: %s\n' "$@" "$(1)"
 
 # One step after the other, also under -j: each already uses every core.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit interpreter aot levels sanitize packaging format clean
+.PHONY: help demo test lint unit interpreter aot status levels sanitize packaging format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,7 +22,7 @@ help:  ## list the targets
 demo: $(VENV)/.train  ## train an SNGAN on Fashion-MNIST; show its samples, Fréchet distance and speed
 	$(BIN)/python -m fastgan.trainers.demo --out runs/demo
 
-test: lint unit interpreter aot levels sanitize packaging  ## the whole suite: every check below
+test: lint unit interpreter aot status levels sanitize packaging  ## the whole suite: every check below
 	@printf '\n=== test: all steps passed\n'
 
 lint: $(VENV)/.dev  ## ruff, mypy and clang-format, changing nothing
@@ -33,15 +34,19 @@ lint: $(VENV)/.dev  ## ruff, mypy and clang-format, changing nothing
 
 unit: $(VENV)/.dev  ## all tests that need no process of their own
 	$(call announce,the normal tests)
-	$(PYTEST) -m "not interpreter and not aot and not packaging"
+	FASTGAN_STATUS=$(STATUS)/unit.json $(PYTEST) -m "not interpreter and not aot and not packaging"
 
 interpreter: $(VENV)/.dev  ## Triton kernels, executed on the CPU by Triton's interpreter
 	$(call announce,Triton kernels interpreted)
-	TRITON_INTERPRET=1 $(PYTEST) -m interpreter
+	FASTGAN_STATUS=$(STATUS)/interpreter.json TRITON_INTERPRET=1 $(PYTEST) -m interpreter
 
 aot: $(VENV)/.dev  ## GPU kernels, compiled ahead of time for every target
 	$(call announce,GPU kernels compiled)
-	$(PYTEST) -m aot
+	FASTGAN_STATUS=$(STATUS)/aot.json $(PYTEST) -m aot
+
+status: unit interpreter aot  ## docs/status.md is what these three steps have shown
+	$(call announce,docs/status.md is up to date)
+	$(BIN)/python -m tests.status --check $(STATUS)
 
 levels: $(VENV)/.dev  ## the CPU kernels at the ISA levels below this machine's best
 	$(call announce,CPU kernels at the lower ISA levels)

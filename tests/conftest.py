@@ -22,10 +22,10 @@ def _poisoned_and_seeded() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Record what the tests show where FASTGAN_STATUS names a folder for it (tests/status.py)."""
+    """Record what the tests show where FASTGAN_STATUS names a file for it (tests/status.py)."""
     config.addinivalue_line("markers", "proves(word, backend=, op=, derivatives=): what the status table may say")
-    folder = os.environ.get("FASTGAN_STATUS")
-    if folder:
+    path = os.environ.get("FASTGAN_STATUS")
+    if path:
         from tests.status import Recorder
 
-        config.pluginmanager.register(Recorder(Path(folder)))
+        config.pluginmanager.register(Recorder(Path(path)))

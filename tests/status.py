@@ -2,14 +2,13 @@
 
 A test that shows something about a backend says so: ``@pytest.mark.proves(word, backend=..., op=...)``. The op may come
 from the test's ``sample`` and the backend from its ``backend`` parameter instead; ``derivatives`` default to all three.
-With FASTGAN_STATUS naming a folder, every pytest process leaves there what its passing tests have shown;
-``python -m tests.status FOLDER`` writes the table from it, and with ``--check`` compares instead.
+With FASTGAN_STATUS naming a file, a pytest process leaves there what its passing tests have shown;
+``python -m tests.status FOLDER`` writes the table from all files of a folder, and with ``--check`` compares instead.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ Claim = tuple[str, str, str, str]  # op, backend, derivative, word
 class Recorder:
     """A pytest plugin: claims of tests that passed, less those of tests that failed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.passed: set[Claim] = set()
         self.failed: set[Claim] = set()
 
@@ -44,9 +43,8 @@ class Recorder:
         return report
 
     def pytest_sessionfinish(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shown = sorted(self.passed - self.failed)
-        (self.folder / f"{os.getpid()}.json").write_text(json.dumps(shown))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(sorted(self.passed - self.failed)))
 
 
 def claims(item: pytest.Item) -> set[Claim]:
@@ -111,7 +109,7 @@ def main(arguments: list[str]) -> int:
     (folder,) = [Path(a) for a in arguments if a != "--check"]
     files = sorted(folder.glob("*.json"))
     if not files:
-        print(f"tests.status: no results in {folder}; run the tests with FASTGAN_STATUS={folder}", file=sys.stderr)
+        print(f"tests.status: no results in {folder}; run the tests with FASTGAN_STATUS={folder}/NAME.json", file=sys.stderr)
         return 2
     text = render({tuple(claim) for path in files for claim in json.loads(path.read_text())} | speed_claims())
     if not check:

@@ -123,6 +123,7 @@ def nvrtc_missing() -> str | None:
     return None
 
 
+@pytest.mark.proves("compiled", backend="cuda")
 @pytest.mark.skipif(nvrtc_missing() is not None, reason=str(nvrtc_missing()))
 @each_architecture
 @each_source
