@@ -109,7 +109,8 @@ def main(arguments: list[str]) -> int:
     (folder,) = [Path(a) for a in arguments if a != "--check"]
     files = sorted(folder.glob("*.json"))
     if not files:
-        print(f"tests.status: no results in {folder}; run the tests with FASTGAN_STATUS={folder}/NAME.json", file=sys.stderr)
+        how = f"run the tests with FASTGAN_STATUS={folder}/NAME.json"
+        print(f"tests.status: no results in {folder}; {how}", file=sys.stderr)
         return 2
     text = render({tuple(claim) for path in files for claim in json.loads(path.read_text())} | speed_claims())
     if not check:
