@@ -55,6 +55,7 @@ levels: $(VENV)/.dev  ## the CPU kernels at the ISA levels below this machine's 
 	done
 
 # The tests run in a copy of the tree that holds the sanitized extension. The leak checker stays off: it would report Python.
+# Only Python's output is captured: a sanitizer's report comes just before the process ends.
 SANITIZED := build/sanitize
 LOWEST_LEVEL := $(if $(filter x86_64,$(shell uname -m)),v2,base)
 sanitize: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -62,13 +63,13 @@ sanitize: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer and UndefinedB
 	rm -rf $(SANITIZED)/tree && mkdir -p $(SANITIZED)/tree
 	cp -r fastgan tests csrc pyproject.toml $(SANITIZED)/tree
 	rm -rf $(SANITIZED)/tree/fastgan/_native_* $(SANITIZED)/tree/fastgan/_cuda
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B $(SANITIZED)/cmake -G Ninja -DFASTGAN_SANITIZE=ON -DCMAKE_CXX_COMPILER=$(CXX) \
-	    --log-level=WARNING -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B $(SANITIZED)/cmake -G Ninja -DFASTGAN_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	    -DCMAKE_CXX_COMPILER=$(CXX) --log-level=WARNING -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
 	    -DCMAKE_INSTALL_PREFIX=$(CURDIR)/$(SANITIZED)/tree/fastgan
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build $(SANITIZED)/cmake --target install
 	cd $(SANITIZED)/tree && FASTGAN_CPU_ISA=$(LOWEST_LEVEL) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
-	    $(CURDIR)/$(PYTEST) $(CPU_OPS)
+	    $(CURDIR)/$(PYTEST) --capture=sys $(CPU_OPS)
 
 packaging: $(VENV)/.dev  ## sdist and wheels: built, installed in clean environments, used
 	$(call announce,wheels and environments)
