@@ -1,6 +1,7 @@
 // exp, expm1 and log1p on the ranges activations need: arguments of exp and expm1 are never positive, those of log1p
 // lie in [0, 1]. On the CPU they are short polynomials that vectorise (libm's are scalar calls); error at most 2 ulp in
-// float and double, measured by tests/ops/test_bias_act.py; what would be subnormal is 0. CUDA has fast ones of its own.
+// float and double, measured by tests/ops/test_bias_act.py; what would be subnormal is 0. CUDA has fast ones of its
+// own.
 #pragma once
 
 #include "numeric.h"
