@@ -66,10 +66,10 @@ class _GeneratorBlock(nn.Module):
     def __init__(self, channels: int, num_classes: int | None, layers: Layers) -> None:
         super().__init__()
         self.norm1 = _norm(channels, num_classes)
-        self.act1 = layers.relu()
+        self.act1 = layers.relu(inplace=True)
         self.conv1 = _conv(channels, channels, 3)
         self.norm2 = _norm(channels, num_classes)
-        self.act2 = layers.relu()
+        self.act2 = layers.relu(inplace=True)
         self.conv2 = _conv(channels, channels, 3)
         self.shortcut = _conv(channels, channels, 1, gain=1.0)
 
@@ -122,7 +122,7 @@ class SNGANGenerator(nn.Module):
         _init(self.dense, 1.0)
         self.blocks = nn.ModuleList(_GeneratorBlock(channels, num_classes, layers) for _ in range(3))
         self.norm = nn.BatchNorm2d(channels)
-        self.act = layers.relu()
+        self.act = layers.relu(inplace=True)
         self.conv = _conv(channels, image_channels, 3, gain=1.0)
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -154,7 +154,7 @@ class _DiscriminatorBlock(nn.Module):
         # itself there is none.
         self.act1 = nn.Identity() if first else layers.relu()
         self.conv1 = layers.spectral_norm(_conv(in_channels, channels, 3))
-        self.act2 = layers.relu()
+        self.act2 = layers.relu(inplace=True)
         self.conv2 = layers.spectral_norm(_conv(channels, channels, 3))
         self.shortcut = (
             layers.spectral_norm(_conv(in_channels, channels, 1, gain=1.0))
@@ -199,7 +199,7 @@ class SNGANDiscriminator(nn.Module):
             _DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
             _DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
         )
-        self.act = layers.relu()
+        self.act = layers.relu(inplace=True)
         dense = nn.Linear(channels, 1)
         _init(dense, 1.0)
         self.dense = layers.spectral_norm(dense)
