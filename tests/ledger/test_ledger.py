@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("triton")
 
+import triton
+
 from .build import JSON, PAGE, compiled, stock
 from .count import count
 from .table import render
@@ -65,6 +67,8 @@ def test_compiled_kernels(workload: Workload) -> None:
     assert len(torch_kernels) <= len(committed["torch_kernels"])
     for now, before in zip(kernels, committed["kernels"], strict=True):
         assert now["spills"] == 0
+        if triton.__version__ != LEDGER["triton"]:
+            continue  # registers and what follows from them are comparable under one compiler only
         worse = {key: (now[key], before[key]) for key in _FEWER_IS_BETTER if now[key] > before[key]}
         if now["occupancy"] < before["occupancy"]:
             worse["occupancy"] = (now["occupancy"], before["occupancy"])
