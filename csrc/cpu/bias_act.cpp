@@ -17,8 +17,6 @@ constexpr int64_t kShortRow = 64;
 constexpr int64_t kShortestPeriod = 512;
 // Beyond this the period's sums would leave the cache.
 constexpr int64_t kLongestPeriod = 65536;
-// A thread is worth starting for so many elements.
-constexpr int64_t kGrain = 16384;
 // No piece of work is longer.
 constexpr int64_t kPiece = 4096;
 // After so many elements a sum in float is handed to a double, which bounds its error however the loop was compiled.
@@ -43,10 +41,6 @@ struct Rows {
 };
 
 int64_t channel_of(const BiasActCall& call, int64_t element) { return element / call.inner % call.channels; }
-
-int threads_for(int64_t total, int threads) {
-  return static_cast<int>(std::clamp<int64_t>(total / kGrain, 1, std::max(threads, 1)));
-}
 
 // Calls work(thread, begin, end) on disjoint ranges covering [0, total).
 template <class Work>
@@ -269,16 +263,6 @@ void double_backward(const BiasActCall& call, const T* grad_grad_input, const T*
 }
 
 bool is_empty(const BiasActCall& call) { return call.outer * call.channels * call.inner == 0; }
-
-template <class Body>
-void with_dtype(DType dtype, Body body) {
-  switch (dtype) {
-    case DType::float32: return body(float{});
-    case DType::float64: return body(double{});
-    case DType::float16: return body(Half{});
-    case DType::bfloat16: return body(BFloat16{});
-  }
-}
 
 }  // namespace
 

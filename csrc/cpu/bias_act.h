@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace fastgan {
+#include "parallel.h"
 
-enum class DType : int { float32, float64, float16, bfloat16 };
+namespace fastgan {
 
 // A dense tensor seen in memory order: element i has channel (i / inner) % channels.
 struct BiasActCall {

@@ -68,7 +68,8 @@ def check_alike(function: str, **tensors: torch.Tensor) -> None:
             )
 
 
-def check_number(function: str, argument: str, given: object, default: str) -> None:
-    """TypeError unless `given` is a number."""
+def check_number(function: str, argument: str, given: object, default: str | None = None) -> None:
+    """TypeError unless `given` is a number; `default` is what else the message allows."""
     if isinstance(given, bool) or not isinstance(given, (int, float, torch.SymInt, torch.SymFloat)):
-        raise TypeError(f"{function}: {argument} must be a number or {default}, got {type(given).__name__}")
+        expected = "a number" if default is None else f"a number or {default}"
+        raise TypeError(f"{function}: {argument} must be {expected}, got {type(given).__name__}")

@@ -17,10 +17,12 @@ TABLE = registry.tables()["bias_act"]
 X = torch.randn(2, 3)
 
 
-def test_the_order_of_preference() -> None:
-    assert TABLE.choose(None, "cpu", torch.float32) == "cpu"
+@pytest.mark.parametrize("op", registry.tables())
+def test_the_order_of_preference(op: str) -> None:
+    table = registry.tables()[op]
+    assert table.choose(None, "cpu", torch.float32) == "cpu"
     for device_type in ("mps", "xpu", "meta"):
-        assert TABLE.choose(None, device_type, torch.float32) == "reference"
+        assert table.choose(None, device_type, torch.float32) == "reference"
 
 
 def test_forcing_never_falls_back() -> None:

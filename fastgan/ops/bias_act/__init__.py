@@ -112,7 +112,7 @@ def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
     if saved is None:  # y = x + b: the gradient passes through, uncopied
         grad_bias = sum_except(grad_output, parameters[-1]) if wants_bias else None
         return (grad_output if wants_input else None, grad_bias, *(None,) * 6)
-    grad_input, grad_bias = bias_act_backward(grad_output, saved, bias, *parameters, wants_bias, backend)
+    grad_input, grad_bias = bias_act_backward.run(grad_output, saved, bias, *parameters, wants_bias, backend)
     return (grad_input if wants_input else None, grad_bias if wants_bias else None, *(None,) * 6)
 
 
@@ -133,9 +133,11 @@ def _double_backward(
         grad_grad_input = along.expand_as(saved) if grad_grad_input is None else grad_grad_input + along
     if ACTIVATIONS[act].piecewise_linear:
         # The slope does not depend on where it is taken: its derivative stays undefined, not zero.
-        grad, _ = bias_act_backward(grad_grad_input, saved, bias, *ctx.parameters, False, ctx.backend)
+        grad, _ = bias_act_backward.run(grad_grad_input, saved, bias, *ctx.parameters, False, ctx.backend)
         return grad, *(None,) * 9
-    grad, grad_saved = bias_act_double_backward(grad_grad_input, grad_output, saved, bias, *ctx.parameters, ctx.backend)
+    grad, grad_saved = bias_act_double_backward.run(
+        grad_grad_input, grad_output, saved, bias, *ctx.parameters, ctx.backend
+    )
     wants_saved, wants_bias = ctx.needs_input_grad[2:4]
     return (
         grad,
