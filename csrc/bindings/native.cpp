@@ -1,11 +1,14 @@
 // The Python module: raw pointers and sizes in, nothing else. Compiled once per ISA level under the name
 // _native_<level>; fastgan/ops/native.py imports the best one that the machine can run.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "../common/elementary.h"
 #include "../cpu/bias_act.h"
+#include "../cpu/spectral_norm.h"
 
 namespace py = pybind11;
 
@@ -56,6 +59,18 @@ void elementary(const std::string& name, Address input, Address output, std::int
   throw py::value_error("elementary: unknown function " + name);
 }
 
+// The members of a group arrive as one flat list of integers: three extents each, then addresses.
+using Members = std::vector<std::int64_t>;
+
+template <std::size_t n, class Member, class Make>
+std::vector<Member> members(const Members& flat, Make make) {
+  std::vector<Member> result;
+  for (std::size_t at = 0; at + n + 3 <= flat.size(); at += n + 3)
+    result.push_back(make(fastgan::SpectralShape{flat[at], flat[at + 1], flat[at + 2]},
+                          reinterpret_cast<void* const*>(flat.data() + at + 3)));
+  return result;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(FASTGAN_MODULE, module) {
@@ -91,6 +106,52 @@ PYBIND11_MODULE(FASTGAN_MODULE, module) {
          Address grad_grad_output, Address grad_saved) {
         fastgan::bias_act_double_backward(call, in(grad_grad_input), in(grad_output), in(saved), in(bias),
                                           out(grad_grad_output), out(grad_saved));
+      },
+      without_gil);
+
+  module.def(
+      "spectral_norm",
+      [](int dtype, int n_power_iterations, double eps, bool v_first, int threads, const Members& flat) {
+        const auto weights =
+            members<7, fastgan::SpectralWeight>(flat, [](fastgan::SpectralShape shape, void* const* p) {
+              return fastgan::SpectralWeight{shape, p[0], p[1], p[2], p[3], p[4], p[5], p[6]};
+            });
+        fastgan::spectral_norm({fastgan::DType(dtype), n_power_iterations, eps, v_first, threads}, weights);
+      },
+      without_gil);
+  module.def(
+      "spectral_norm_backward",
+      [](int dtype, int threads, const Members& flat) {
+        const auto weights =
+            members<6, fastgan::SpectralGradientWeight>(flat, [](fastgan::SpectralShape shape, void* const* p) {
+              return fastgan::SpectralGradientWeight{shape, p[0], p[1], p[2], p[3], p[4], p[5]};
+            });
+        fastgan::spectral_norm_backward(fastgan::DType(dtype), threads, weights);
+      },
+      without_gil);
+  module.def(
+      "spectral_norm_double_backward",
+      [](int dtype, int threads, const Members& flat) {
+        const auto weights =
+            members<8, fastgan::SpectralSecondWeight>(flat, [](fastgan::SpectralShape shape, void* const* p) {
+              return fastgan::SpectralSecondWeight{shape, p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]};
+            });
+        fastgan::spectral_norm_double_backward(fastgan::DType(dtype), threads, weights);
+      },
+      without_gil);
+  module.def(
+      "spectral_norm_input_gradient",
+      [](int dtype, int threads, std::int64_t count, Address input, Address grad_input, Address sigma) {
+        return fastgan::spectral_norm_input_gradient(fastgan::DType(dtype), threads, count, in(input), out(grad_input),
+                                                     in(sigma));
+      },
+      without_gil);
+  module.def(
+      "spectral_norm_weight_gradient",
+      [](int dtype, int threads, std::int64_t outer, std::int64_t rows, std::int64_t inner, Address grad, Address sigma,
+         Address u, Address v, double grad_dot_output) {
+        fastgan::spectral_norm_weight_gradient(fastgan::DType(dtype), threads, {outer, rows, inner}, out(grad),
+                                               in(sigma), in(u), in(v), grad_dot_output);
       },
       without_gil);
 }
