@@ -176,6 +176,9 @@ def bench(
     repeats: Annotated[
         int | None, typer.Option(min=1, help="Interleaved repeats of each case.", show_default="the runner's own")
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads to measure with.", show_default="torch's choice")
+    ] = None,
 ) -> None:
     """Time fastgan against its peers, interleaved, after checking that results agree."""
     try:
@@ -184,4 +187,4 @@ def bench(
         if not (error.name or "").startswith("fastgan_bench"):
             raise
         _fail("the benchmarks are not installed; install from the source tree: pip install -e '.[bench]'")
-    sys.exit(runner.run(family=family, device=device, quick=quick, out=out, repeats=repeats))
+    sys.exit(runner.run(family=family, device=device, quick=quick, out=out, repeats=repeats, threads=threads))

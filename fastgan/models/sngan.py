@@ -147,7 +147,7 @@ class SNGANGenerator(nn.Module):
         return torch.tanh(self.conv(self.act(self.norm(x))))
 
 
-class _DiscriminatorBlock(nn.Module):
+class DiscriminatorBlock(nn.Module):
     def __init__(self, in_channels: int, channels: int, layers: Layers, *, first: bool, downsample: bool) -> None:
         super().__init__()
         # The block's input feeds the shortcut too, so the first rectifier must not work in place; on the image
@@ -194,10 +194,10 @@ class SNGANDiscriminator(nn.Module):
         layers = layers or stock_layers()
         self.num_classes = num_classes
         self.blocks = nn.Sequential(
-            _DiscriminatorBlock(image_channels, channels, layers, first=True, downsample=True),
-            _DiscriminatorBlock(channels, channels, layers, first=False, downsample=True),
-            _DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
-            _DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
+            DiscriminatorBlock(image_channels, channels, layers, first=True, downsample=True),
+            DiscriminatorBlock(channels, channels, layers, first=False, downsample=True),
+            DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
+            DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
         )
         self.act = layers.relu(inplace=True)
         dense = nn.Linear(channels, 1)
@@ -208,6 +208,7 @@ class SNGANDiscriminator(nn.Module):
             embedding = nn.Embedding(num_classes, channels)
             _init(embedding, 1.0)
             self.embedding = layers.spectral_norm(embedding)
+        layers.group_spectral_norm(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Judge images.
