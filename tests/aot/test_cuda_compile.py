@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 #: Registers a thread may use, by op.
-MOST_REGISTERS = {"bias_act": 80}
+MOST_REGISTERS = {"bias_act": 80, "spectral_norm": 80}
 
 nvcc = shutil.which("nvcc")
 needs_nvcc = pytest.mark.skipif(nvcc is None, reason="nvcc is not installed")
@@ -98,17 +98,33 @@ def test_nvcc(compiled, source: Path, architecture: str) -> None:
         assert not re.search(r"\b(RED|ATOM|ATOMG)\b", code), f"{name} uses atomics"
 
 
-#: Tensors each kernel loads and stores in whole packs, at least; forward loads two packs at once.
-WIDE = {"fwd": (2, 2), "bwd": (2, 1), "bwd_bwd": (3, 2), "bwd_rows": (2, 1), "bwd_columns": (2, 1)}
+#: Whole packs that each kernel loads, at least, and stores. bias_act's forward loads two at once; spectral_norm's
+#: products read four rows at once, along them and across; finish has four packs in flight, backward two.
+WIDE = {
+    "bias_act": {"fwd": (2, 2), "bwd": (2, 1), "bwd_bwd": (3, 2), "bwd_rows": (2, 1), "bwd_columns": (2, 1)},
+    "spectral_norm": {
+        "start": (9, 0),
+        "step": (9, 0),
+        "finish": (4, 4),
+        "bwd_sums": (4, 0),
+        "bwd": (2, 2),
+        "bwd_bwd_sums": (3, 0),
+        "bwd_bwd": (3, 2),
+    },
+}
 
 
 @needs_nvcc
 @each_architecture
-def test_bias_act_moves_sixteen_bytes_at_a_time(compiled, architecture: str) -> None:
-    code = machine_code(compiled(ROOT / "csrc" / "cuda" / "bias_act.cu", architecture))
-    for dtype in ("f32", "f64", "f16", "bf16"):
-        for kernel, (loads, stores) in WIDE.items():
-            text = code[f"bias_act_{kernel}_kernel_{dtype}"]
+@each_source
+def test_sixteen_bytes_are_moved_at_a_time(compiled, source: Path, architecture: str) -> None:
+    code = machine_code(compiled(source, architecture))
+    kernels = {f"{source.stem}_{kernel}_kernel": packs for kernel, packs in WIDE[source.stem].items()}
+    dtypes = ("f32", "f64", "f16", "bf16")
+    assert {f"{kernel}_{dtype}" for kernel in kernels for dtype in dtypes} <= code.keys()
+    for kernel, (loads, stores) in kernels.items():
+        for dtype in dtypes:
+            text = code[f"{kernel}_{dtype}"]
             assert len(re.findall(r"\bLDG\.E\.(?:\w+\.)*128", text)) >= loads, f"{kernel} {dtype}: narrow loads"
             assert len(re.findall(r"\bSTG\.E\.(?:\w+\.)*128", text)) == stores, f"{kernel} {dtype}: narrow stores"
 

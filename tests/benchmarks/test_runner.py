@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,19 +14,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
+from torch import Tensor
 
-from fastgan_bench import allocator, families, memory, registry, runner, worker
-from fastgan_bench.case import BACKWARD, FORWARD, Problem
+from fastgan_bench import allocator, chart, families, memory, registry, runner, table, worker
+from fastgan_bench import compare as compare_module
+from fastgan_bench.case import BACKWARD, FORWARD, Bound, Case, Problem, Side, stateless
 from fastgan_bench.check import TOLERANCE, disagreement
 from fastgan_bench.compare import compare
-from fastgan_bench.measure import Timer, interleave, ratios
+from fastgan_bench.measure import LONG_CALL_S, Timer, interleave, ratios
 
 CPU = torch.device("cpu")
 
 # Each side squares its input and scales by b; {ours} is what ours computes.
 FAKE_FAMILY = """
 import torch
-from fastgan_bench.case import BACKWARD, FORWARD, Case, Side
+from fastgan_bench.case import BACKWARD, FORWARD, Case, Side, stateless
 
 def inputs():
     x = torch.linspace(-2, 2, 64).reshape(2, 2, 4, 4)
@@ -45,12 +50,12 @@ def raises(x, b):
 def cases(device):
     return [Case(
         family="fake", name="square", workload={{"shape": [2, 2, 4, 4]}}, inputs=inputs,
-        ours=[Side("fastgan", ours)],
+        ours=[Side("fastgan", stateless(ours))],
         peers=[
-            Side("eager", right), Side("eager channels_last", right, torch.channels_last),
-            Side("wrong gradient", wrong_gradient), Side("raises", raises),
+            Side("eager", stateless(right)), Side("eager channels_last", stateless(right), torch.channels_last),
+            Side("wrong gradient", stateless(wrong_gradient)), Side("raises", stateless(raises)),
         ],
-        reference=right, dtype=torch.float32, bytes={{FORWARD: 512, BACKWARD: 1280}},
+        reference=stateless(right), dtype=torch.float32, bytes={{FORWARD: 512, BACKWARD: 1280}},
         flops={{FORWARD: 128, BACKWARD: 320}}, quick=True,
     )]
 """
@@ -63,7 +68,7 @@ def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     (tmp_path / "fake.py").write_text(textwrap.dedent(FAKE_FAMILY).format(ours=getattr(request, "param", RIGHT)))
     monkeypatch.setattr(families, "__path__", [str(tmp_path)])
     # The measuring process would not see this family, so it is measured here.
-    monkeypatch.setattr(worker, "spawn", lambda setting, *arguments: worker.measure(*arguments))
+    monkeypatch.setattr(worker, "spawn", lambda setting, threads, *arguments: worker.measure(*arguments))
     yield "fake"
     sys.modules.pop(f"{families.__name__}.fake", None)
 
@@ -127,6 +132,8 @@ def test_bad_arguments_are_named(family: str, capsys: pytest.CaptureFixture[str]
     assert "device must be cpu or cuda, got 'tpu'" in capsys.readouterr().out
     assert runner.run("fake", "cpu", quick=True, out=tmp_path, repeats=0) == 2
     assert "repeats must be at least 1, got 0" in capsys.readouterr().out
+    assert runner.run("fake", "cpu", quick=True, out=tmp_path, repeats=None, threads=0) == 2
+    assert "threads must be at least 1, got 0" in capsys.readouterr().out
 
 
 def test_rounds_are_interleaved() -> None:
@@ -134,7 +141,7 @@ def test_rounds_are_interleaved() -> None:
     calls = {name: lambda name=name: order.append(name) for name in "ABC"}  # type: ignore[misc]
     rounds: list[tuple[str, int]] = []
 
-    def timer(call: object, n: int) -> float:
+    def timer(call: object, n: int, settle: bool = True) -> float:
         order.clear()
         call()  # type: ignore[operator]
         rounds.append((order[-1], n))
@@ -157,10 +164,165 @@ def test_timer_repeats_short_calls() -> None:
 
     assert Timer(CPU)(call, 7) >= 0
     assert count == 8  # one that is not counted
+    assert Timer(CPU)(call, 7, settle=False) >= 0
+    assert count == 15
+
+
+def test_long_calls_are_not_repeated_for_the_caches() -> None:
+    blocks: dict[str, list[tuple[int, bool]]] = {"short": [], "long": []}
+    seconds = {"short": 1e-3, "long": 2 * LONG_CALL_S}
+
+    def timer(call: object, n: int, settle: bool = True) -> float:
+        blocks[call].append((n, settle))  # type: ignore[index]
+        return seconds[call]  # type: ignore[index]
+
+    interleave({"short": "short", "long": "long"}, timer, budget_s=0.0, repeats=4)  # type: ignore[dict-item, arg-type]
+    assert blocks["short"][-4:] == [(2, True)] * 4
+    assert blocks["long"][1:] == [(1, False)] * 5  # after the first: the round that is not counted, and four
 
 
 def test_ratios_pair_the_rounds() -> None:
     assert ratios([2.0, 9.0, 8.0], [1.0, 3.0, 2.0]) == {"median": 3.0, "min": 2.0, "max": 4.0}
+    # Over a difference that is not positive there is no finite ratio.
+    assert ratios([2.0, 9.0, 8.0], [-1.0, 3.0, 2.0]) == {"median": 4.0, "min": 3.0, "max": math.inf}
+
+
+def _count_calls(inputs: tuple[Tensor, ...]) -> Bound:
+    """It gives x + 1 at the first call, x + 2 at the second: the state is the side's own copy of the input."""
+    x, state = inputs
+
+    def function(x: Tensor) -> Tensor:
+        state.add_(1)
+        return x + state
+
+    return Bound(function, (x,), (x,))
+
+
+def _baseline_case(ours: Side) -> Case:
+    def plain(x: Tensor, state: Tensor) -> Tensor:
+        return 2 * x - x.detach() + state + 1  # the outputs of the sides, and other gradients
+
+    return Case(
+        family="fake", name="stateful", workload={}, ours=[ours],
+        inputs=lambda: (torch.ones(3).requires_grad_(), torch.zeros(3)),
+        peers=[Side("eager", _count_calls), Side("compile", _count_calls, compiled=True)],
+        reference=_count_calls, dtype=torch.float32, bytes={BACKWARD: 24}, flops={BACKWARD: 3}, modes=(BACKWARD,),
+        baseline=Side("without", stateless(plain)),
+    )  # fmt: skip
+
+
+def test_a_sides_first_call_is_checked_from_the_same_state() -> None:
+    case = _baseline_case(Side("fastgan", _count_calls))
+    problem = Problem(case, CPU)
+    for side in case.sides:
+        result, call = compare_module.check_side(problem, side, BACKWARD)
+        assert result["status"] == "valid", result
+        assert call is not None
+        # The state goes on from there, and no other side sees it.
+        output, _ = call()
+        assert output is not None and output.tolist() == [3.0] * 3
+
+
+def test_costs_are_beyond_the_baseline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    rounds = {
+        "without": [1.0, 1.5, 1.0], "without, compile": [0.5, 0.5, 0.5],
+        "fastgan": [1.25, 1.75, 1.5], "eager": [2.0, 2.5, 2.5], "compile": [1.25, 1.5, 1.0],
+        compare_module.COPY: [0.125] * 3, compare_module.FRESH_COPY: [0.25] * 3,
+    }  # fmt: skip
+
+    def interleave(calls: dict[str, object], *_: object) -> dict[str, list[float]]:
+        assert set(calls) == set(rounds)
+        return {name: list(values) for name, values in rounds.items()}
+
+    monkeypatch.setattr(compare_module, "interleave", interleave)
+    (result,) = compare(_baseline_case(Side("fastgan", _count_calls)), CPU, budget_s=0.01)
+    seconds = {side["name"]: side["seconds"] for side in result["sides"]}
+    assert seconds == {
+        "fastgan": {"median": 0.25, "min": 0.25, "max": 0.5},
+        "eager": {"median": 1.0, "min": 1.0, "max": 1.5},
+        "compile": {"median": 0.75, "min": 0.5, "max": 1.0},  # beyond the compiled baseline
+    }
+    assert result["best_peer"] == "compile"
+    assert result["ratio"] == {"median": 3.0, "min": 1.0, "max": 4.0}
+    assert result["copy_share"] == {"median": 0.5, "min": 0.25, "max": 0.5}
+    assert result["baseline"] == {
+        "without": {"median": 1.0, "min": 1.0, "max": 1.5},
+        "without, compile": {"median": 0.5, "min": 0.5, "max": 0.5},
+    }
+    machine = {"cpu": "a CPU", "threads": 1, "copy_gb_per_s": 1.0, "gemm_gflop_per_s": 1.0}
+    table.print_table({"default": {"machine": machine, "results": [result]}}, Console(width=150))
+    shown = capsys.readouterr().out
+    assert "beyond 1000.00 ms without" in shown and "beyond 500.00 ms without, compile" in shown
+    assert "3.00 [1.00, 4.00]" in shown
+    assert "eager 1000.00 ms [1000.00 ms, 1500.00 ms]" in shown
+    # Where ours seems to cost nothing there is neither a ratio nor a share.
+    rounds["fastgan"] = [0.75, 1.5, 1.0]
+    results = compare(_baseline_case(Side("fastgan", _count_calls)), CPU, budget_s=0.01)
+    table.print_table({"default": {"machine": machine, "results": results}}, Console(width=150))
+    assert capsys.readouterr().out.count(table.LOST) == 2
+
+
+def test_a_baseline_with_other_outputs_is_refused() -> None:
+    case = _baseline_case(Side("fastgan", _count_calls))
+    doubled = dataclasses.replace(case, baseline=Side("doubled", stateless(lambda x, state: 2 * x + state + 1)))
+    with pytest.raises(RuntimeError, match="doubled of stateful is wrong: result 0"):
+        compare(doubled, CPU, budget_s=0.01, repeats=1)
+
+
+def test_results_of_earlier_versions_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = sorted((Path(worker.__file__).parent / "results").glob("*.json"))
+    assert stored
+    for path in stored:
+        reports = json.loads(path.read_text())
+        table.print_table(reports, Console(width=150))
+        shown = capsys.readouterr().out
+        assert all(result["case"][:20] in shown for report in reports.values() for result in report["results"])
+        chart.draw(reports, tmp_path / "stored.png")
+        assert (tmp_path / "stored.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_chart_of_what_noise_ate_up(tmp_path: Path) -> None:
+    spreads = [(-1.0, -2.0, 3.0), (math.inf, 1.0, math.inf), (2.0, -1.0, math.inf), (2.0, 1.0, 3.0)]
+    results = [
+        {
+            "family": "fake",
+            "case": str(i),
+            "mode": BACKWARD,
+            "ratio": dict(zip(("median", "min", "max"), s, strict=True)),
+        }
+        for i, s in enumerate(spreads)
+    ]
+    machine = {"cpu": "a CPU", "threads": 1, "torch": "2", "fastgan": "0", "commit": None}
+    chart.draw({"default": {"machine": machine, "results": results}}, tmp_path / "c.png")  # type: ignore[typeddict-item]
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_threads_reach_the_measuring_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    environment = allocator.environment(allocator.DEFAULT, 1) | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)
+    }
+    code = "import torch; print(torch.get_num_threads())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"]
+
+
+def test_threads_are_in_the_files_names(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = []
+    measure = worker.spawn
+
+    def spawn(setting: str, threads: int | None, *arguments: object) -> object:
+        given.append(threads)
+        return measure(setting, threads, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker, "spawn", spawn)
+    assert runner.run(family, "cpu", quick=True, out=tmp_path, repeats=1, threads=3) == 0
+    assert given == [3] * len(allocator.settings(CPU))
+    assert {path.name for path in tmp_path.glob("fake*threads*")} == {
+        "fake-cpu-3-threads-quick.json", "fake-cpu-3-threads-quick.png"
+    }  # fmt: skip
 
 
 def test_disagreement() -> None:

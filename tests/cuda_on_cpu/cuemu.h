@@ -42,6 +42,7 @@
 #define __device__
 #define __host__
 #define __constant__
+#define __grid_constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 // One block runs at a time, so a block's shared memory is static; in a section of its own it can be poisoned.
@@ -345,12 +346,13 @@ inline std::string run(const char* name, dim3 blocks, dim3 threads, size_t share
   return state.error;
 }
 
-// One letter and one size for each parameter, as in "p8 i8 f4": what a launcher has to pass.
+// One letter and one size for each parameter, as in "p8 i8 f4 V3968" (a struct): what a launcher has to pass.
 template <class... A>
 std::string signature(void (*)(A...)) {
   std::string text;
   ((text += (std::is_pointer_v<A>          ? "p"
              : std::is_floating_point_v<A> ? "f"
+             : std::is_class_v<A>          ? "V"
                                            : "i") +
             std::to_string(sizeof(A)) + " "),
    ...);

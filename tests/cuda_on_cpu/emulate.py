@@ -76,7 +76,7 @@ class Kernels:
         self.launches: list[str] = []  # the names, in the order of their launches
 
     def signature(self, name: str) -> list[str]:
-        """Kind (p, i, f) and size of each parameter."""
+        """Kind (p, i, f, V for a struct) and size of each parameter."""
         function = getattr(self._library, f"cuemu_signature_{name}")
         function.restype = ctypes.c_char_p
         return function().decode().split()
@@ -118,7 +118,9 @@ class Kernels:
 def _kind(arg: Any) -> str:
     if type(arg) is int:  # CuPy passes an int as eight bytes; the launchers use ints for addresses only
         return "p8"
-    assert isinstance(arg, np.generic), f"CuPy takes the size of a parameter from a NumPy scalar, got {arg!r}"
+    # CuPy hands the driver the memory of an array of one element, and refuses longer ones.
+    structure = isinstance(arg, np.ndarray) and arg.size == 1 and arg.dtype.kind == "V"
+    assert structure or isinstance(arg, np.generic), f"CuPy takes numbers as NumPy scalars, got {arg!r}"
     return f"{arg.dtype.kind}{arg.dtype.itemsize}"
 
 

@@ -1,6 +1,16 @@
 // Kernels for the emulation's own tests: right ones, and ones with a mistake that it must show.
 #include "../../csrc/cuda/reduce.h"
 
+struct Pair {
+  const float* from;
+  float factor;
+};
+
+struct Table {
+  Pair pairs[3];
+  char letter;
+};
+
 extern "C" __global__ void reverse(const float* x, float* y) {
   __shared__ float s[256];
   s[threadIdx.x] = x[threadIdx.x];
@@ -94,4 +104,11 @@ extern "C" __global__ void sum(const float* x, float* y, int* count) {
   const float total = fastgan::block_sum(x[blockIdx.x * blockDim.x + threadIdx.x], scratch);
   if (threadIdx.x == 0) y[blockIdx.x] = total;
   atomicAdd(count, 1);
+}
+
+// A table by value, indexed by the block.
+extern "C" __global__ void scale(const __grid_constant__ Table table, float* y, int n) {
+  const Pair& pair = table.pairs[blockIdx.x];
+  const bool last = table.letter == 'z' && blockIdx.x == gridDim.x - 1;
+  if (threadIdx.x < n) y[blockIdx.x * n + threadIdx.x] = last ? 0 : pair.factor * pair.from[threadIdx.x];
 }

@@ -144,3 +144,26 @@ def test_block_sum_and_atomics(kernels: Kernels, order: int) -> None:
 def test_arguments_must_be_what_the_kernel_declares(kernels: Kernels) -> None:
     with pytest.raises(AssertionError, match=r"copy takes \['p8', 'p8', 'i4'\], was given \['p8', 'p8', 'i8'\]"):
         kernels.launch("copy", (1,), (32,), (0, 0, np.int64(1)))
+
+
+PAIR = np.dtype([("from", "u8"), ("factor", "f4")], align=True)
+TABLE = np.dtype([("pairs", PAIR, 3), ("letter", "S1")], align=True)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_struct_by_value(kernels: Kernels, order: int) -> None:
+    xs, y = [torch.randn(50) for _ in range(3)], torch.empty(3, 50)
+    table = np.zeros((), TABLE)
+    table["pairs"] = [(x.data_ptr(), factor) for x, factor in zip(xs, (2.0, -1.0, 0.5), strict=True)]
+    table["letter"] = b"z"
+    kernels.launch("scale", (3,), (64,), (table, y.data_ptr(), np.int32(50)), order=order)
+    assert torch.equal(y, torch.stack([2 * xs[0], -xs[1], torch.zeros(50)]))
+
+
+def test_a_struct_must_have_the_size_that_the_kernel_declares(kernels: Kernels) -> None:
+    assert kernels.signature("scale") == ["V56", "p8", "i4"]
+    packed = np.dtype([("pairs", PAIR, 3), ("letter", "S1")])
+    with pytest.raises(AssertionError, match=r"scale takes \['V56', 'p8', 'i4'\], was given \['V49', 'p8', 'i4'\]"):
+        kernels.launch("scale", (1,), (32,), (np.zeros((), packed), 0, np.int32(0)))
+    with pytest.raises(AssertionError, match="CuPy takes numbers as NumPy scalars"):
+        kernels.launch("scale", (1,), (32,), (np.zeros(2, TABLE), 0, np.int32(0)))

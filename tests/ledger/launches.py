@@ -22,14 +22,20 @@ from fastgan.ops import triton_support
 
 @dataclass
 class Launch:
-    """One launch: the arguments' types and values as Triton specialises on them, or the bytes it asked for."""
+    """One launch: the arguments' types and values as Triton specialises on them, or the bytes it asked for.
+
+    Attributes
+    ----------
+    aligned : list of tuple
+        Arguments that are multiples of 16: their position, for a member of a tuple its position in that too.
+    """
 
     kernel: Any
     grid: tuple[int, ...]
     num_warps: int
     signature: dict[str, str] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
-    aligned: list[str] = field(default_factory=list)
+    aligned: list[tuple[int, ...]] = field(default_factory=list)
     bytes: int = 0
 
     @property
@@ -39,7 +45,7 @@ class Launch:
 
 def _specialise(launch: Launch, kernel: Any, arguments: dict[str, Any]) -> None:
     """What the just-in-time compiler does: ones become constants, multiples of 16 are marked."""
-    for parameter in kernel.params:
+    for position, parameter in enumerate(kernel.params):
         name, value = parameter.name, arguments[parameter.name]
         specialised = not parameter.do_not_specialize
         if parameter.is_constexpr or value is None or (specialised and type(value) is int and value == 1):
@@ -47,9 +53,13 @@ def _specialise(launch: Launch, kernel: Any, arguments: dict[str, Any]) -> None:
             launch.signature[name] = "constexpr"
             continue
         launch.signature[name] = parameter.annotation_type or jit.mangle_type(value)
-        address = value.data_ptr() if hasattr(value, "data_ptr") else value
-        if specialised and isinstance(address, int) and address % 16 == 0:
-            launch.aligned.append(name)
+        if not specialised:
+            continue
+        members = enumerate(value) if isinstance(value, tuple) else [(None, value)]
+        for index, member in members:
+            address = member.data_ptr() if hasattr(member, "data_ptr") else member
+            if isinstance(address, int) and address % 16 == 0:
+                launch.aligned.append((position,) if index is None else (position, index))
 
 
 @contextmanager
@@ -95,11 +105,10 @@ def record_launches() -> Iterator[list[Launch]]:
 
 def compile_launch(launch: Launch, target: Any) -> triton.compiler.CompiledKernel:
     """Compile ahead of time, for a ``triton.backends.compiler.GPUTarget``, what was recorded."""
-    position = launch.kernel.arg_names.index
     source = triton.compiler.ASTSource(
         fn=launch.kernel,
         signature=launch.signature,
         constexprs=launch.constants,
-        attrs={(position(name),): [["tt.divisibility", 16]] for name in launch.aligned},
+        attrs={path: [["tt.divisibility", 16]] for path in launch.aligned},
     )
     return triton.compile(source, target=target, options={"num_warps": launch.num_warps})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 import fastgan
 from fastgan import functional
@@ -32,7 +34,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Workload:
-    """A case at its real batch size, and a smaller one at which bytes are counted again by the tests."""
+    """A case at its real batch size, and a smaller one at which bytes are counted again by the tests.
+
+    Of the weights of a network the batch size is the width.
+    """
 
     name: str
     make: Callable[[int], Case]
@@ -66,6 +71,49 @@ def _bias_act(shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_f
     return make
 
 
+def _block_weights(width: int, channels: int, shortcut: bool) -> list[tuple[int, ...]]:
+    """Weights of a residual block."""
+    return [(channels, width, 3, 3), (channels, channels, 3, 3), *([(channels, width, 1, 1)] if shortcut else [])]
+
+
+def _sngan_weights(width: int) -> list[tuple[int, ...]]:
+    first = [*_block_weights(3, width, True), *_block_weights(width, width, True)]
+    return [*first, *(_block_weights(width, width, False) * 2), (1, width)]
+
+
+def _biggan_weights(width: int) -> list[tuple[int, ...]]:
+    widths = [3, *(factor * width for factor in (1, 2, 4, 8, 16, 16))]
+    blocks = [_block_weights(a, b, a != b) for a, b in itertools.pairwise(widths)]
+    thin, half = max(1, width // 8), max(1, width // 2)
+    attention: list[tuple[int, ...]] = [*[(thin, width, 1, 1)] * 2, (half, width, 1, 1), (width, half, 1, 1)]
+    top = [(1, widths[-1]), (1000, widths[-1])]
+    return [*blocks[0], *attention, *(shape for block in blocks[1:] for shape in block), *top]
+
+
+def _spectral_norm(shapes: Callable[[int], list[tuple[int, ...]]]) -> Callable[[int], Case]:
+    def make(width: int) -> Case:
+        weights = [torch.randn(shape).requires_grad_() for shape in shapes(width)]
+        grads = [torch.randn_like(w) for w in weights]
+        # With vectors that its constructor has iterated already.
+        norms = [_SpectralNorm(w.detach()) for w in weights]
+        us, vs = [norm._u for norm in norms], [norm._v for norm in norms]
+
+        def ours() -> object:
+            with fastgan.use_backend("triton"):
+                normalized, *_ = functional.spectral_norm_group(weights, us, vs)
+            return torch.autograd.grad(normalized, weights, grads)
+
+        def stock() -> object:
+            normalized = [norm(w) for norm, w in zip(norms, weights, strict=True)]
+            return torch.autograd.grad(normalized, weights, grads)
+
+        # Forward: each weight in for u, for v and for the division, and out once. Backward: weight and grad in for the
+        # product, grad in and the weight's grad out.
+        return Case(ours, stock, 8 * nbytes(weights))
+
+    return make
+
+
 WORKLOADS = [
     Workload(
         "bias_act lrelu 16x128x64x64 float32, forward + backward",
@@ -84,5 +132,17 @@ WORKLOADS = [
         _bias_act((256, 32, 32), torch.bfloat16, torch.channels_last),
         batch=64,
         small_batch=4,
+    ),
+    Workload(
+        "spectral norm of the SNGAN-32 discriminator float32, forward + backward",
+        _spectral_norm(_sngan_weights),
+        batch=128,
+        small_batch=16,
+    ),
+    Workload(
+        "spectral norm of the BigGAN-128 discriminator float32, forward + backward",
+        _spectral_norm(_biggan_weights),
+        batch=96,
+        small_batch=8,
     ),
 ]

@@ -81,7 +81,9 @@ def test_stock_and_fast_are_built_alike(num_classes: int | None) -> None:
         torch.manual_seed(3)
         fast = build(fast_layers()).state_dict()
         assert list(stock) == list(fast)
-        assert all(torch.equal(stock[name], fast[name]) for name in stock)
+        for name in stock:  # the first estimates of the singular vectors are sums, in another order
+            tolerance = 1e-5 if name.endswith(("._u", "._v")) else 0.0
+            torch.testing.assert_close(fast[name], stock[name], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(("num_classes", "labels"), [(None, torch.tensor([0])), (3, None)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,51 +14,99 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 import fastgan
 from fastgan import functional
 from fastgan.ops import native, registry
 from tests.ledger.torch_kernels import TorchKernels
-from tests.samples import SAMPLES, Sample, differentiable
+from tests.samples import SAMPLES, Sample, tensors
 from tests.tolerances import assert_close
 
 ALL = [pytest.param(sample, id=f"{op}-{sample.name}") for op, samples in SAMPLES.items() for sample in samples]
 ONE_EACH = [pytest.param(samples[0], id=op) for op, samples in SAMPLES.items()]
+NUMERICAL = [p for p in ALL if p.values[0].numerical]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 CPU_BACKENDS = ["reference", "cpu"]
+#: Ops without a derivative of their own: that of spectral_conv is differentiated as a composition of others.
+NOT_DIFFERENTIABLE = ("double_backward", "spectral_conv_backward")
 #: Names of samples that are also compiled for real; between them, every layout.
-INDUCTOR_SAMPLES = ("typical", "swish-channels_last", "gaps", "expanded")
+INDUCTOR_SAMPLES = ("typical", "swish-channels_last", "channels_last", "gaps", "expanded")
 
 
-def call(sample: Sample, arguments: dict[str, Any]) -> Tensor:
-    return getattr(functional, sample.op)(**arguments)
+def call(sample: Sample, arguments: dict[str, Any]) -> list[Tensor]:
+    """The results of the public function, lists spliced in."""
+    return tensors(getattr(functional, sample.function or sample.op)(**arguments))
 
 
-def oracle(sample: Sample, arguments: dict[str, Any]) -> Tensor:
+def oracle(sample: Sample, arguments: dict[str, Any]) -> list[Tensor]:
     """The public function on the reference's composition of torch calls, which autograd differentiates by itself."""
     reference = getattr(importlib.import_module(f"fastgan.ops.{sample.op}.reference"), sample.op)
     with mock.patch.object(functional, f"_{sample.op}", lambda *args: reference(*args[:-1])):
         return call(sample, arguments)
 
 
+def with_leaves(sample: Sample, arguments: dict[str, Any]) -> tuple[dict[str, Any], list[Tensor]]:
+    """The arguments with leaves of a graph where they have derivatives, and the leaves."""
+    leaves = [x.detach().requires_grad_() for x in sample.differentiable(arguments)]
+    return sample.substitute(arguments, leaves), leaves
+
+
+def in_graph(results: list[Tensor]) -> list[Tensor]:
+    """The results that have derivatives. Of the oracle's results autograd itself knows which."""
+    return [x for x in results if x.requires_grad]
+
+
 def first_and_second(
-    function: Callable[[dict[str, Any]], Tensor], arguments: dict[str, Any], seed: int
+    function: Callable[[Sample, dict[str, Any]], list[Tensor]], sample: Sample, arguments: dict[str, Any], seed: int
 ) -> list[Tensor]:
-    """Output, first derivatives of a random functional of it, second derivatives of a random functional of those."""
+    """Results, first derivatives of a random functional of them, second derivatives of a random functional of those.
+
+    The first derivatives come twice: as autograd asks for them when nobody differentiates further, and in a graph.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def random_like(x: Tensor) -> Tensor:
         return torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype)
 
-    leaves = {k: v.detach().requires_grad_() for k, v in differentiable(arguments).items()}
-    output = function({**arguments, **leaves})
-    cotangent = random_like(output).requires_grad_()
-    first = torch.autograd.grad(output, list(leaves.values()), cotangent, create_graph=True)
-    inputs = [*leaves.values(), cotangent]
+    arguments, leaves = with_leaves(sample, arguments)
+    results = function(sample, arguments)
+    cotangents = [random_like(x) for x in in_graph(results)]
+    plain = torch.autograd.grad(in_graph(results), leaves, cotangents, retain_graph=True)
+    cotangents = [x.detach().requires_grad_() for x in cotangents]
+    first = torch.autograd.grad(in_graph(results), leaves, cotangents, create_graph=True)
+    inputs = [*leaves, *cotangents]
     second = torch.autograd.grad(first, inputs, [random_like(g) for g in first], allow_unused=True)
     # A derivative that is undefined is the number zero.
     filled = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, second, strict=True)]
-    return [output, *first, *filled]
+    return [*results, *plain, *first, *filled]
+
+
+def check_against_the_oracle(sample: Sample, dtype: torch.dtype) -> None:
+    """Fail unless the op equals the oracle on the same inputs, in values and in which results have derivatives."""
+    arguments = sample.arguments(dtype)
+    exact = tree_map_only(Tensor, Tensor.double, arguments)
+    actual = first_and_second(call, sample, arguments, seed=1)
+    expected = first_and_second(oracle, sample, exact, seed=1)
+    for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
+        assert_close(a, e, dtype, f"tensor {i} of results, first and second derivatives")
+        assert a.requires_grad == e.requires_grad
+    for like, result in zip(sample.leading(arguments), actual, strict=False):
+        assert result.dtype == dtype
+        assert result.stride() == torch.empty_like(like).stride() or not sample.keeps_layout
+
+
+def check_numerically(sample: Sample) -> None:
+    """Fail unless first and second derivatives are those that finite differences show."""
+    arguments, leaves = with_leaves(sample, sample.arguments())
+    # The numerical derivative writes into its inputs, so none may overlap itself.
+    leaves = [(x.detach().clone() if 0 in x.stride() else x).requires_grad_() for x in leaves]
+
+    def function(*leaves: Tensor) -> tuple[Tensor, ...]:
+        return tuple(call(sample, sample.substitute(arguments, leaves)))
+
+    assert torch.autograd.gradcheck(function, tuple(leaves))
+    assert torch.autograd.gradgradcheck(function, tuple(leaves))
 
 
 @pytest.fixture(params=CPU_BACKENDS)
@@ -72,30 +120,14 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sample", ALL)
 def test_equals_the_float64_oracle(sample: Sample, dtype: torch.dtype, backend: str) -> None:
-    arguments = sample.arguments(dtype)
-    exact = {k: v.double() if isinstance(v, Tensor) else v for k, v in arguments.items()}
     with fastgan.use_backend(backend):
-        actual = first_and_second(lambda a: call(sample, a), arguments, seed=1)
-    expected = first_and_second(lambda a: oracle(sample, a), exact, seed=1)
-    for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
-        assert_close(a, e, dtype, f"tensor {i} of output, first and second derivatives")
-    assert actual[0].dtype == dtype
-    assert actual[0].stride() == torch.empty_like(arguments["input"]).stride()
+        check_against_the_oracle(sample, dtype)
 
 
-@pytest.mark.parametrize("sample", ALL)
+@pytest.mark.parametrize("sample", NUMERICAL)
 def test_gradcheck_and_gradgradcheck(sample: Sample, backend: str) -> None:
-    arguments = sample.arguments()
-    # The numerical derivative writes into its inputs, so none may overlap itself.
-    leaves = {k: v.detach() for k, v in differentiable(arguments).items()}
-    leaves = {k: (v.clone() if 0 in v.stride() else v).requires_grad_() for k, v in leaves.items()}
-
-    def function(*tensors: Tensor) -> Tensor:
-        return call(sample, {**arguments, **dict(zip(leaves, tensors, strict=True))})
-
     with fastgan.use_backend(backend):
-        assert torch.autograd.gradcheck(function, tuple(leaves.values()))
-        assert torch.autograd.gradgradcheck(function, tuple(leaves.values()))
+        check_numerically(sample)
 
 
 class _RecordCalls(TorchDispatchMode):
@@ -114,50 +146,66 @@ class _RecordCalls(TorchDispatchMode):
 @pytest.mark.parametrize("sample", ALL)
 def test_opcheck_of_the_op_and_of_its_derivatives(sample: Sample, backend: str) -> None:
     with fastgan.use_backend(backend), _RecordCalls() as recorded:
-        first_and_second(lambda a: call(sample, a), sample.arguments(), seed=2)
+        first_and_second(call, sample, sample.arguments(), seed=2)
     assert recorded.calls
     for op, args in recorded.calls:
-        has_derivative = "double_backward" not in op._schema.name
-        fresh = tuple(a.detach().clone().requires_grad_(has_derivative) if isinstance(a, Tensor) else a for a in args)
-        torch.library.opcheck(op, fresh)
+        has_derivative = not op._schema.name.endswith(NOT_DIFFERENTIABLE)
+        torch.library.opcheck(
+            op, tree_map_only(Tensor, lambda x, g=has_derivative: x.detach().clone().requires_grad_(g), args)
+        )
 
 
-def _output_and_gradients(function: Callable[[dict[str, Any]], Tensor], arguments: dict[str, Any]) -> list[Tensor]:
-    leaves = {k: v.detach().requires_grad_() for k, v in differentiable(arguments).items()}
-    output = function({**arguments, **leaves})
-    return [output, *torch.autograd.grad(output.double().square().sum(), list(leaves.values()))]
+def _total(results: list[Tensor]) -> Tensor:
+    """A number that depends on every element that has a derivative."""
+    return torch.stack([x.double().square().sum() for x in in_graph(results)]).sum()
+
+
+def _results_and_gradients(
+    function: Callable[[dict[str, Any]], list[Tensor]], sample: Sample, arguments: dict[str, Any]
+) -> list[Tensor]:
+    arguments, leaves = with_leaves(sample, arguments)
+    results = function(arguments)
+    return [*results, *torch.autograd.grad(_total(results), leaves)]
+
+
+def _leading_in(dtype: torch.dtype, sample: Sample, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with the leading one, and those that share its dtype, in `dtype`."""
+    names = (sample.leader or next(iter(arguments)), *sample.constants)
+    cast = {k: tree_map_only(Tensor, lambda x: x.to(dtype), arguments[k]) for k in names}
+    return {**arguments, **cast}
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("sample", ONE_EACH)
 def test_compiles_without_a_graph_break(sample: Sample, dynamic: bool) -> None:
-    def step(arguments: dict[str, Any]) -> Tensor:
-        return call(sample, arguments).sin()
+    def step(arguments: dict[str, Any]) -> list[Tensor]:
+        return [x.sin() for x in call(sample, arguments)]
 
     torch._dynamo.reset()
     compiled = torch.compile(step, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     for seed in (0, 1):
         arguments = sample.arguments(seed=seed)
-        actual, expected = (_output_and_gradients(f, arguments) for f in (compiled, step))
+        actual, expected = (_results_and_gradients(f, sample, arguments) for f in (compiled, step))
         for a, e in zip(actual, expected, strict=True):
             assert_close(a, e, torch.float64)
 
 
 @pytest.mark.parametrize("sample", [p for p in ALL if p.values[0].name in INDUCTOR_SAMPLES])
 def test_compiles_with_inductor_also_under_autocast(sample: Sample, backend: str) -> None:
-    def step(arguments: dict[str, Any]) -> Tensor:
+    def step(arguments: dict[str, Any]) -> list[Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
-            half = call(sample, {**arguments, "input": arguments["input"].bfloat16()})
-        return call(sample, arguments).sin() + half
+            half = call(sample, _leading_in(torch.bfloat16, sample, arguments))
+        return [x.sin() + y for x, y in zip(call(sample, arguments), half, strict=True)]
 
     torch._dynamo.reset()
     arguments = sample.arguments(torch.float32)
     with fastgan.use_backend(backend):
-        actual = _output_and_gradients(torch.compile(step, fullgraph=True), arguments)
-        expected = _output_and_gradients(step, arguments)
+        actual = _results_and_gradients(torch.compile(step, fullgraph=True), sample, arguments)
+        expected = _results_and_gradients(step, sample, arguments)
     for a, e in zip(actual, expected, strict=True):
         assert_close(a, e, torch.bfloat16)
-    assert actual[0].stride() == expected[0].stride()
+    leading = len(sample.leading(arguments))
+    assert [x.stride() for x in actual[:leading]] == [x.stride() for x in expected[:leading]]
 
 
 @pytest.mark.parametrize("sample", ONE_EACH)
@@ -177,33 +225,40 @@ def test_a_forced_backend_is_guarded_by_compile(sample: Sample) -> None:
 
 @pytest.mark.parametrize("sample", ONE_EACH)
 def test_the_backward_uses_the_forward_s_backend(sample: Sample) -> None:
-    arguments = sample.arguments()
-    leaves = {k: v.detach().requires_grad_() for k, v in differentiable(arguments).items()}
+    arguments, leaves = with_leaves(sample, sample.arguments())
     with fastgan.use_backend("reference"):
-        output = call(sample, {**arguments, **leaves})
+        results = call(sample, arguments)
     with _RecordCalls() as recorded:
-        first = torch.autograd.grad(output.sum(), list(leaves.values()), create_graph=True)
-        torch.autograd.grad(sum(g.sum() for g in first), list(leaves.values()), allow_unused=True)
+        first = torch.autograd.grad(_total(results), leaves, create_graph=True)
+        torch.autograd.grad(_total(first), leaves, allow_unused=True)
     assert recorded.calls and all(args[-1] == "reference" for _, args in recorded.calls)
 
 
-@pytest.mark.parametrize("sample", ONE_EACH)
-def test_forward_mode_and_torch_func_are_refused_by_name(sample: Sample) -> None:
-    arguments = sample.arguments()
-    x = arguments["input"]
-
-    def function(x: Tensor) -> Tensor:
-        return call(sample, {**arguments, "input": x})
-
-    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match=sample.op):
+def _check_refusals(function: Callable[[Tensor], Tensor], x: Tensor, ops: str) -> None:
+    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match=ops):
         function(forward_ad.make_dual(x, torch.ones_like(x)))
     for transform in (
         lambda: torch.func.grad(lambda x: function(x).sum())(x),
         lambda: torch.func.jvp(function, (x,), (torch.ones_like(x),)),
         lambda: torch.func.vjp(function, x),
     ):
-        with pytest.raises(NotImplementedError, match=sample.op):
+        with pytest.raises(NotImplementedError, match=ops):
             transform()
+
+
+@pytest.mark.parametrize("sample", ONE_EACH)
+def test_forward_mode_and_torch_func_are_refused_by_name(sample: Sample) -> None:
+    arguments = sample.arguments()
+    with _RecordCalls() as recorded:
+        call(sample, arguments)
+    ops = "|".join(op._schema.name.partition("::")[2] for op, _ in recorded.calls)
+    inputs = sample.differentiable(arguments)
+    for i, x in enumerate(inputs):
+
+        def function(x: Tensor, i: int = i) -> Tensor:
+            return call(sample, sample.substitute(arguments, [*inputs[:i], x, *inputs[i + 1 :]]))[0]
+
+        _check_refusals(function, x, ops)
 
 
 class _Undefined(torch.autograd.Function):
@@ -220,18 +275,17 @@ class _Undefined(torch.autograd.Function):
 
 @pytest.mark.parametrize("sample", ONE_EACH)
 def test_undefined_gradients_stay_undefined(sample: Sample) -> None:
-    arguments = sample.arguments()
-    leaves = {k: v.detach().requires_grad_() for k, v in differentiable(arguments).items()}
-    output = _Undefined.apply(call(sample, {**arguments, **leaves}))
+    arguments, leaves = with_leaves(sample, sample.arguments())
+    results = [_Undefined.apply(x) for x in in_graph(call(sample, arguments))]
     with _RecordCalls() as recorded:
-        grads = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
+        grads = torch.autograd.grad(_total(results), leaves, allow_unused=True)
     assert all(grad is None for grad in grads) and not recorded.calls
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sample", ALL)
 def test_two_runs_give_the_same_bits(sample: Sample, dtype: torch.dtype) -> None:
-    runs = [first_and_second(lambda a: call(sample, a), sample.arguments(dtype), seed=3) for _ in range(2)]
+    runs = [first_and_second(call, sample, sample.arguments(dtype), seed=3) for _ in range(2)]
     for a, b in zip(*runs, strict=True):
         assert torch.equal(a.nan_to_num(), b.nan_to_num()) and torch.equal(a.isnan(), b.isnan())
 
@@ -239,36 +293,47 @@ def test_two_runs_give_the_same_bits(sample: Sample, dtype: torch.dtype) -> None
 @pytest.mark.parametrize("sample", ALL)
 def test_no_host_synchronisation(sample: Sample, backend: str) -> None:
     with fastgan.use_backend(backend), TorchKernels() as watched:
-        first_and_second(lambda a: call(sample, a), sample.arguments(torch.float32), seed=4)
+        first_and_second(call, sample, sample.arguments(torch.float32), seed=4)
     assert watched.waits == []
     assert watched.kernels
 
 
 @pytest.mark.parametrize("sample", ONE_EACH)
 def test_meta_tensors_and_autocast(sample: Sample) -> None:
-    meta = {k: v.to("meta") if isinstance(v, Tensor) else v for k, v in sample.arguments().items()}
-    assert call(sample, meta).shape == call(sample, sample.arguments()).shape
+    meta = tree_map_only(Tensor, lambda x: x.to("meta"), sample.arguments())
+    assert [x.shape for x in call(sample, meta)] == [x.shape for x in call(sample, sample.arguments())]
 
-    arguments = sample.arguments(torch.float32)
-    half = arguments["input"].bfloat16().requires_grad_()
-    leaves = {k: v.requires_grad_() for k, v in differentiable(arguments).items() if k != "input"}
-    with torch.autocast("cpu", torch.bfloat16):
-        output = call(sample, {**arguments, "input": half})
-    assert output.dtype == torch.bfloat16
-    gradients = torch.autograd.grad(output.sum(), [half, *leaves.values()])
-    assert [g.dtype for g in gradients] == [torch.bfloat16, *(torch.float32 for _ in leaves)]
+    for dtype in (torch.bfloat16, torch.float32):  # the leading argument decides, not autocast
+        arguments, leaves = with_leaves(sample, _leading_in(dtype, sample, sample.arguments(torch.float32)))
+        with torch.autocast("cpu", torch.bfloat16):
+            results = call(sample, arguments)
+        assert {x.dtype for _, x in zip(sample.leading(arguments), results, strict=False)} == {dtype}
+        gradients = torch.autograd.grad(_total(results), leaves)
+        assert [g.dtype for g in gradients] == [x.dtype for x in leaves]
+
+
+def _wrong(argument: Any, first: bool) -> Iterator[Any]:
+    """What does not fit the op's other arguments, in place of one of them."""
+    if isinstance(argument, Tensor):
+        # A smaller batch of the first tensor alone may be what the others fit; as any other argument it cannot be.
+        if not first:
+            yield argument[:1] if argument.dim() else argument[None]
+        yield argument.float()
+        yield argument.to("meta")
+    elif isinstance(argument, (list, tuple)):
+        yield argument[:-1]
+        for i, member in enumerate(argument):
+            for wrong in _wrong(member, first):
+                yield [*argument[:i], wrong, *argument[i + 1 :]]
 
 
 @pytest.mark.parametrize("sample", ONE_EACH)
 def test_what_could_reach_a_raw_pointer_is_refused_by_the_op_itself(sample: Sample) -> None:
     with _RecordCalls() as recorded:
-        first_and_second(lambda a: call(sample, a), sample.arguments(), seed=5)
+        first_and_second(call, sample, sample.arguments(), seed=5)
     for op, args in recorded.calls:
         for i, argument in enumerate(args):
-            if not isinstance(argument, Tensor):
-                continue
-            # A smaller batch of the first tensor alone may be what the others fit; as any other argument it cannot be.
-            for wrong in ([argument[:1]] if i else []) + [argument.float(), argument.to("meta")]:
+            for wrong in _wrong(argument, first=i == 0):
                 with pytest.raises((ValueError, TypeError), match=op._schema.name.partition("::")[2]):
                     op(*args[:i], wrong, *args[i + 1 :])
 
@@ -276,8 +341,10 @@ def test_what_could_reach_a_raw_pointer_is_refused_by_the_op_itself(sample: Samp
 def test_every_declared_backend_has_file_sample_and_test() -> None:
     root = Path(fastgan.__file__).parent
     for op, table in registry.tables().items():
-        assert SAMPLES[op], f"{op} has no samples"
-        assert (root.parent / "csrc" / "common" / f"{op}_math.h").is_file()
+        assert SAMPLES.get(op), f"{op} has no samples"
+        csrc = root.parent / "csrc"
+        if any((csrc / kernels).is_file() for kernels in (f"cpu/{op}.cpp", f"cuda/{op}.cu")):
+            assert (csrc / "common" / f"{op}_math.h").is_file()
         for backend in table.backends:
             assert (root / "ops" / op / f"{backend}.py").is_file()
             table.unsupported_reason(backend, "cpu", torch.float32)

@@ -53,11 +53,25 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def _float64() -> Iterator[None]:
+    """From the first number on: rounded to float32, the two starts would be 1e-7 apart."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("_float64")
 def test_float64_for_200_steps() -> None:
     (start, stock), (fast_start, fast) = (
         _train(tiny_trainer(stock=stock, precision="64-true", n_dis=1), 200) for stock in (True, False)
     )
-    assert all(torch.equal(fast_start[name], start[name]) for name in start)
+    # The first estimates of the singular vectors are sums, in another order.
+    estimates = [name for name in start if name.endswith(("._u", "._v"))]
+    assert estimates
+    for name in start:
+        tolerance = 1e-14 if name in estimates else 0
+        torch.testing.assert_close(fast_start[name], start[name], rtol=0, atol=tolerance)
     moved = [name for name in start if (stock[name] - start[name]).abs().max() > 1e-3]
     assert {name.split(".")[0] for name in moved} == {"generator", "discriminator", "ema"}
     assert {t.dtype for name, t in stock.items() if "num_batches" not in name} == {torch.float64}
@@ -67,26 +81,26 @@ def test_float64_for_200_steps() -> None:
         )
 
 
-def test_float32_for_5_steps() -> None:
-    """A rectifier, all that the layers replace so far, does not round: bit-equal in one layout of memory.
-
-    (With channels innermost, gradients reach the convolutions in other layouts than stock's and are summed in another
-    order; Adam turns the rounding of gradients that are zero in truth, those of biases before a norm, into whole
-    steps.)
-    """
-    (_, stock), (_, fast) = (_train(tiny_trainer(stock=stock, channels_last=False), 5) for stock in (True, False))
-    assert not [name for name in stock if not torch.equal(fast[name], stock[name])]
-
-
-def test_float32_stays_within_chaos() -> None:
-    """After 50 steps no further from stock than twice the distance of stock from itself started one ulp away."""
-    (_, stock), (_, fast) = (_train(tiny_trainer(stock=stock), 50) for stock in (True, False))
+def _own_distance(stock: Weights, steps: int) -> float:
+    """How far stock training ends up from itself when it starts one unit in the last place away."""
     distances = []
     for towards in (torch.inf, -torch.inf):
         nudged = tiny_trainer(stock=True)
         with torch.no_grad():
             for p in (*nudged.generator.module.parameters(), *nudged.discriminator.module.parameters()):
                 p.copy_(torch.nextafter(p, torch.full_like(p, towards)))
-        distances.append(_distance(stock, _train(nudged, 50)[-1]))
-    assert 0 < max(distances) < 1e-2
-    assert _distance(stock, fast) <= 2 * max(distances), distances
+        distances.append(_distance(stock, _train(nudged, steps)[-1]))
+    return max(distances)
+
+
+@pytest.mark.parametrize("steps", [5, 50])
+def test_float32_stays_within_chaos(steps: int) -> None:
+    """No further from stock than twice the distance of stock from itself started one unit in the last place away.
+
+    (A power iteration sums in another order than stock's, and Adam turns the rounding of gradients that are zero in
+    truth, those of biases before a norm, into whole steps: the bits are equal at no step.)
+    """
+    (_, stock), (_, fast) = (_train(tiny_trainer(stock=stock), steps) for stock in (True, False))
+    own = _own_distance(stock, steps)
+    assert 0 < own < 1e-2
+    assert _distance(stock, fast) <= 2 * own
