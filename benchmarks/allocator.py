@@ -1,4 +1,6 @@
-"""The CPU allocator's settings, which decide many ratios: both are reported, the library changes neither.
+"""What a measuring process is started with: the number of threads, and the CPU allocator's settings.
+
+The allocator decides many ratios: both its settings are reported, the library changes neither.
 
 With glibc's defaults every large tensor is mapped when made and unmapped when freed, so each one pays
 page faults; raised thresholds keep freed memory for the next tensor.
@@ -25,10 +27,11 @@ def settings(device: torch.device) -> tuple[str, ...]:
     return (DEFAULT, RAISED) if raisable else (DEFAULT,)
 
 
-def environment(setting: str) -> dict[str, str]:
-    """The environment of this process with the allocator set up so; what the user had set is left out."""
+def environment(setting: str, threads: int | None = None) -> dict[str, str]:
+    """The environment of this process with the allocator set up so, whatever the user had set, and so many threads."""
     kept = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
-    return kept | (_RAISED if setting == RAISED else {})
+    limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return kept | limits | (_RAISED if setting == RAISED else {})
 
 
 def _faults_of_fresh_memory() -> float | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["BACKWARD", "FORWARD", "MODES", "Case", "Problem", "Side", "in_layouts", "stock_peers"]
+__all__ = ["BACKWARD", "FORWARD", "MODES", "Bound", "Case", "Problem", "Side", "in_layouts", "stateless", "stock_peers"]
 
 FORWARD, BACKWARD = MODES = ("forward", "forward+backward")
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
@@ -18,12 +18,31 @@ Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
 Call = Callable[[], "tuple[Tensor | None, ...]"]
 
 
+class Bound(NamedTuple):
+    """What a side makes of a case's inputs: ``function(*arguments)`` gives outputs, derived with respect to `wanted`.
+
+    The function may hold state made of the inputs, a module's say; its first call is the one that is checked.
+    """
+
+    function: Function
+    arguments: tuple[Tensor, ...]
+    wanted: tuple[Tensor, ...]
+
+
+Bind = Callable[["tuple[Tensor, ...]"], Bound]
+
+
+def stateless(function: Function) -> Bind:
+    """A function of the inputs as they are; gradients are taken with respect to those that require them."""
+    return lambda inputs: Bound(function, inputs, tuple(x for x in inputs if x.requires_grad))
+
+
 @dataclass(frozen=True)
 class Side:
-    """One way to compute a case: a function of the case's inputs, in one layout, compiled or not."""
+    """One way to compute a case: what it makes of inputs in one layout, compiled or not."""
 
     name: str
-    function: Function
+    bind: Bind
     layout: torch.memory_format = torch.contiguous_format
     compiled: bool = False
 
@@ -33,7 +52,7 @@ def in_layouts(
 ) -> list[Side]:
     """The same function once in each memory layout."""
     suffix = {torch.contiguous_format: "", torch.channels_last: " channels_last"}
-    return [Side(name + suffix[layout], function, layout, compiled) for layout in layouts]
+    return [Side(name + suffix[layout], stateless(function), layout, compiled) for layout in layouts]
 
 
 def stock_peers(
@@ -58,11 +77,10 @@ class Case:
         What defines it, for the record: shape, dtype, parameters.
     inputs : callable
         Makes the arguments of every side: CPU tensors in the default layout, the same at every call.
-        Gradients are taken with respect to those that require them.
     ours, peers : sequence of Side
         The headline ratio is the fastest valid peer's time over the fastest of ours.
     reference : callable
-        The stock form; what it gives on float64 copies of the inputs is what every side must give.
+        The stock form, bound like a side; what it gives on float64 copies of the inputs is what every side must give.
     dtype : torch.dtype
         Of the computation: decides the tolerance, and which GEMM rate is the yardstick.
     bytes, flops : mapping of mode to int
@@ -74,6 +92,10 @@ class Case:
         A tiny workload that shows the price of a call rather than of its arithmetic.
     quick : bool
         Whether ``--quick`` includes it.
+    baseline : Side, optional
+        The same without what is compared, whose outputs are those of the sides: what a side takes beyond it is the
+        cost that is related to the others' and to the machine. A compiled side's is what it takes beyond the compiled
+        baseline.
     """
 
     family: str
@@ -82,22 +104,35 @@ class Case:
     inputs: Callable[[], tuple[Tensor, ...]]
     ours: Sequence[Side]
     peers: Sequence[Side]
-    reference: Function
+    reference: Bind
     dtype: torch.dtype
     bytes: Mapping[str, int]
     flops: Mapping[str, int]
     modes: Sequence[str] = MODES
     overhead: bool = False
     quick: bool = False
+    baseline: Side | None = None
 
     @property
     def sides(self) -> list[Side]:
         """Ours first, then the peers."""
         return [*self.ours, *self.peers]
 
+    def baseline_of(self, side: Side) -> Side | None:
+        """What `side`'s time is taken beyond."""
+        if self.baseline is None or not side.compiled:
+            return self.baseline
+        return replace(self.baseline, name=f"{self.baseline.name}, compile", compiled=True)
+
 
 def _tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return result if isinstance(result, tuple) else (result,)
+
+
+def _double(tensor: Tensor) -> Tensor:
+    """A copy, in float64 unless it holds indices."""
+    copy = tensor.detach().clone()
+    return copy.double().requires_grad_(tensor.requires_grad) if tensor.is_floating_point() else copy
 
 
 def _laid_out(tensors: Sequence[Tensor], device: torch.device, layout: torch.memory_format) -> tuple[Tensor, ...]:
@@ -111,9 +146,8 @@ def _laid_out(tensors: Sequence[Tensor], device: torch.device, layout: torch.mem
 
 
 def _gradients(
-    outputs: tuple[Tensor, ...], inputs: tuple[Tensor, ...], cotangents: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...], wanted: tuple[Tensor, ...], cotangents: tuple[Tensor, ...]
 ) -> tuple[Tensor | None, ...]:
-    wanted = [tensor for tensor in inputs if tensor.requires_grad]
     # autograd.grad rather than backward(): nothing accumulates from one call to the next.
     return torch.autograd.grad(outputs, wanted, cotangents, allow_unused=True)
 
@@ -134,14 +168,14 @@ class Problem:
         torch.backends.cudnn.allow_tf32 = False
         self.case, self.device = case, device
         self._inputs = case.inputs()
-        doubles = tuple(t.detach().double().requires_grad_(t.requires_grad) for t in self._inputs)
-        outputs = _tuple(case.reference(*doubles))
+        function, arguments, wanted = case.reference(tuple(_double(tensor) for tensor in self._inputs))
+        outputs = _tuple(function(*arguments))
         generator = torch.Generator().manual_seed(1)
         self._cotangents = tuple(torch.randn(y.shape, generator=generator).to(case.dtype) for y in outputs)
         self._outputs: tuple[Tensor | None, ...] = tuple(y.detach() for y in outputs)
         self._gradients: tuple[Tensor | None, ...] = ()
         if BACKWARD in case.modes:
-            self._gradients = _gradients(outputs, doubles, tuple(t.double() for t in self._cotangents))
+            self._gradients = _gradients(outputs, wanted, tuple(t.double() for t in self._cotangents))
 
     def expected(self, mode: str) -> tuple[Tensor | None, ...]:
         """The float64 results: outputs, and in the second mode the gradients after them."""
@@ -149,19 +183,20 @@ class Problem:
 
     def call(self, side: Side, mode: str) -> Call:
         """What is timed: no arguments, returns outputs (and gradients); inputs and cotangents in the side's layout."""
-        function = torch.compile(side.function, dynamic=False) if side.compiled else side.function
-        inputs = _laid_out(self._inputs, self.device, side.layout)
+        function, arguments, wanted = side.bind(_laid_out(self._inputs, self.device, side.layout))
+        if side.compiled:
+            function = torch.compile(function, dynamic=False)
         if mode == FORWARD:
 
             def forward() -> tuple[Tensor | None, ...]:
                 with torch.no_grad():
-                    return _tuple(function(*inputs))
+                    return _tuple(function(*arguments))
 
             return forward
         cotangents = _laid_out(self._cotangents, self.device, side.layout)
 
         def forward_backward() -> tuple[Tensor | None, ...]:
-            outputs = _tuple(function(*inputs))
-            return outputs + _gradients(outputs, inputs, cotangents)
+            outputs = _tuple(function(*arguments))
+            return outputs + _gradients(outputs, wanted, cotangents)
 
         return forward_backward

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from .measure import Spread
 from .results import Report
+from .table import LOST
 
 __all__ = ["draw"]
 
@@ -16,17 +18,20 @@ _BAR = 0.36
 
 def _bars(axis: Any, ratios: list[Spread | None], shift: float, colour: str, label: str) -> None:
     for row, ratio in enumerate(ratios):
-        if ratio is None:
-            axis.text(1, row + shift, " no result", va="center", ha="left", fontsize=7, color="#b00020")
+        if ratio is None or not 0 < ratio["median"] < math.inf:
+            text = " no result" if ratio is None else f" {LOST}"
+            axis.text(1, row + shift, text, va="center", ha="left", fontsize=7, color="#b00020")
             continue
-        median = ratio["median"]
+        # What noise made negative or infinite has no place on the axis: its whisker ends where the axis does.
+        left, right = axis.get_xlim()
+        median, low, high = ratio["median"], max(ratio["min"], left), min(ratio["max"], right)
         # Bars start at 1, so that their length is the gain or the loss on the logarithmic axis.
         axis.barh(row + shift, median - 1, _BAR, left=1, color=colour)
         axis.errorbar(
-            median, row + shift, xerr=[[median - ratio["min"]], [ratio["max"] - median]],
+            median, row + shift, xerr=[[median - low], [high - median]],
             color="#333333", lw=0.8, capsize=2,
         )  # fmt: skip
-        axis.text(max(1, ratio["max"]) * 1.03, row + shift, f"{median:.2f}", va="center", ha="left", fontsize=7)
+        axis.text(max(1, high) * 1.03, row + shift, f"{median:.2f}", va="center", ha="left", fontsize=7)
     axis.barh([0], [0], left=1, color=colour, label=label)
 
 
@@ -50,16 +55,16 @@ def draw(reports: dict[str, Report], path: Path) -> None:
     height = 1.6 + 0.42 * max(len(cases) for cases in rows.values())
     figure, axes = plt.subplots(1, len(modes), figsize=(7 * len(modes), height), squeeze=False, layout="constrained")
     measured = [result["ratio"] for report in reports.values() for result in report["results"] if result["ratio"]]
-    lowest = min([0.5, *(ratio["min"] for ratio in measured)])
-    highest = max([2.0, *(ratio["max"] for ratio in measured)])
+    bounds = [bound for ratio in measured for bound in (ratio["min"], ratio["max"]) if 0 < bound < math.inf]
+    lowest, highest = min([0.5, *bounds]), max([2.0, *bounds])
     for axis, mode in zip(axes[0], modes, strict=True):
+        axis.set_xscale("log", base=2)
+        axis.set_xlim(lowest / 1.15, highest * 1.6)  # room for the figure at the end of a bar
         for i, (setting, report) in enumerate(reports.items()):
             by_case = {(r["family"], r["case"]): r["ratio"] for r in report["results"] if r["mode"] == mode}
             shift = (i - (len(reports) - 1) / 2) * _BAR
             _bars(axis, [by_case[case] for case in rows[mode]], shift, _COLOURS[i], setting)
         axis.axvline(1, color="black", lw=1)
-        axis.set_xscale("log", base=2)
-        axis.set_xlim(lowest / 1.15, highest * 1.6)  # room for the figure at the end of a bar
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_yticks(range(len(rows[mode])), [f"{family}: {case}" for family, case in rows[mode]], fontsize=8)

@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from .case import Call, Case, Problem, Side
+from .case import FORWARD, Call, Case, Problem, Side
 from .check import disagreement
 from .machine import OtherWork, copies, gemm_rate
-from .measure import Timer, interleave, ratios, spread
+from .measure import Timer, beyond, interleave, ratios, spread
 from .results import CaseResult, SideResult
 
 __all__ = ["check_side", "compare"]
 
 COPY, FRESH_COPY = "copy", "copy into fresh memory"
+#: A difference of long times needs more rounds than a time.
+BASELINE_BUDGET = 10
 
 
 def check_side(problem: Problem, side: Side, mode: str) -> tuple[SideResult, Call | None]:
@@ -37,6 +39,15 @@ def check_side(problem: Problem, side: Side, mode: str) -> tuple[SideResult, Cal
     return result, call
 
 
+def _baseline(problem: Problem, baseline: Side, mode: str) -> Call:
+    """The baseline's call, once its outputs are known to be those of the sides; it has other gradients."""
+    call, outputs = problem.call(baseline, mode), problem.expected(FORWARD)
+    _, reason = disagreement(call()[: len(outputs)], outputs, problem.case.dtype)
+    if reason is not None:
+        raise RuntimeError(f"bench: {baseline.name} of {problem.case.name} is wrong: {reason}")
+    return call
+
+
 def _fastest(sides: Sequence[SideResult], ours: bool) -> SideResult | None:
     timed = [(side["seconds"]["median"], i) for i, side in enumerate(sides) if side["seconds"] and side["ours"] == ours]
     return sides[min(timed)[1]] if timed else None
@@ -46,11 +57,18 @@ def _compare_mode(problem: Problem, mode: str, budget_s: float, repeats: int | N
     case, device = problem.case, problem.device
     sides: list[SideResult] = []
     calls: dict[str, Callable[[], object]] = {}
+    baselines: dict[str, str] = {}
     for side in case.sides:
         result, call = check_side(problem, side, mode)
         sides.append(result)
-        if call is not None:
-            calls[side.name] = call
+        if call is None:
+            continue
+        calls[side.name] = call
+        baseline = case.baseline_of(side)
+        if baseline is not None:
+            baselines[side.name] = baseline.name
+            if baseline.name not in calls:
+                calls[baseline.name] = _baseline(problem, baseline, mode)
     report: CaseResult = {
         "family": case.family, "case": case.name, "mode": mode,
         "workload": {**case.workload, "threads": torch.get_num_threads()}, "overhead": case.overhead,
@@ -58,14 +76,18 @@ def _compare_mode(problem: Problem, mode: str, budget_s: float, repeats: int | N
         "sides": sides, "ours": None, "best_peer": None, "ratio": None, "overhead_us": None,
         "bytes": case.bytes[mode], "flops": case.flops[mode],
         "copy_share": None, "fresh_copy_share": None, "gemm_share": None, "other_cores": None, "memory": None,
+        "baseline": None,
     }  # fmt: skip
     if report["failed"]:
         return report
     copy, fresh_copy = copies(case.bytes[mode], device)
     calls.update({COPY: copy, FRESH_COPY: fresh_copy})
     others = OtherWork()
-    seconds = interleave(calls, Timer(device), budget_s, repeats)
+    seconds = interleave(calls, Timer(device), budget_s * (BASELINE_BUDGET if baselines else 1), repeats)
     report["other_cores"] = others.cores()
+    if baselines:
+        report["baseline"] = {name: spread(seconds[name]) for name in dict.fromkeys(baselines.values())}
+        seconds |= {name: beyond(seconds[name], seconds[baseline]) for name, baseline in baselines.items()}
     for result in sides:
         if result["status"] == "valid":
             result["seconds"] = spread(seconds[result["name"]])
@@ -78,7 +100,8 @@ def _compare_mode(problem: Problem, mode: str, budget_s: float, repeats: int | N
     report["ours"] = ours["name"]
     report["copy_share"] = ratios(seconds[COPY], ours_seconds)
     report["fresh_copy_share"] = ratios(seconds[FRESH_COPY], ours_seconds)
-    report["gemm_share"] = case.flops[mode] / ours["seconds"]["median"] / gemm_rate(case.dtype, device)
+    least = case.flops[mode] / gemm_rate(case.dtype, device)
+    report["gemm_share"] = ratios([least], [ours["seconds"]["median"]])["median"]
     if peer is not None and peer["seconds"] is not None:
         report["best_peer"], report["ratio"] = peer["name"], peer["ratio"]
         report["overhead_us"] = 1e6 * (ours["seconds"]["median"] - peer["seconds"]["median"])

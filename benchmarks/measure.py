@@ -11,12 +11,14 @@ from typing import TypedDict
 
 import torch
 
-__all__ = ["Spread", "Timer", "interleave", "ratios", "spread"]
+__all__ = ["Spread", "Timer", "beyond", "interleave", "ratios", "spread"]
 
 Timed = Callable[[], object]
 #: A block of calls shorter than this is repeated until it is not: a clock reading costs a fraction of a µs.
 MIN_BLOCK_S = 2e-3
 MIN_ROUNDS, MAX_ROUNDS = 5, 200
+#: A call longer than this is timed at once: what it finds in the caches is a small part of what it reads.
+LONG_CALL_S = 0.1
 
 
 class Spread(TypedDict):
@@ -32,9 +34,14 @@ def spread(values: Sequence[float]) -> Spread:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
+def beyond(seconds: Sequence[float], baseline: Sequence[float]) -> list[float]:
+    """What a call takes more than the baseline did in the same round; noise makes small differences negative."""
+    return [a - b for a, b in zip(seconds, baseline, strict=True)]
+
+
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> Spread:
-    """Spread of the ratios of times taken in the same round."""
-    return spread([a / b for a, b in zip(numerator, denominator, strict=True)])
+    """Spread of the ratios of times taken in the same round, infinite over a difference that noise has eaten up."""
+    return spread([a / b if b > 0 else math.inf for a, b in zip(numerator, denominator, strict=True)])
 
 
 class Timer:
@@ -46,9 +53,10 @@ class Timer:
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
 
-    def __call__(self, call: Timed, n: int) -> float:
+    def __call__(self, call: Timed, n: int, settle: bool = True) -> float:
         """Mean seconds of `n` calls in a row, after one that is not counted: it finds others' data in the caches."""
-        call()
+        if settle:
+            call()
         if self._cuda:
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             torch.cuda.synchronize()
@@ -83,9 +91,13 @@ def interleave(
     dict of name to list of float
         Seconds a call, one entry a round, so that entry i of all names belongs to the same moment.
     """
-    for call in calls.values():
-        timer(call, 1)
-    n = {name: max(1, math.ceil(MIN_BLOCK_S / timer(call, 1))) for name, call in calls.items()}
+    first = {name: timer(call, 1) for name, call in calls.items()}
+    long = {name for name, taken in first.items() if taken > LONG_CALL_S}
+    n = {name: 1 if name in long else max(1, math.ceil(MIN_BLOCK_S / timer(calls[name], 1))) for name in calls}
+
+    def time_once(name: str) -> float:
+        return timer(calls[name], n[name], name not in long)
+
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     collecting = gc.isenabled()
     gc.collect()
@@ -93,13 +105,13 @@ def interleave(
     try:
         # The first round warms up at full length; it is not counted and tells how many fit.
         begin = time.perf_counter()
-        for name, call in calls.items():
-            timer(call, n[name])
+        for name in calls:
+            time_once(name)
         round_s = time.perf_counter() - begin
         rounds = repeats or min(MAX_ROUNDS, max(MIN_ROUNDS, int(budget_s / round_s)))
         for _ in range(rounds):
-            for name, call in calls.items():
-                seconds[name].append(timer(call, n[name]))
+            for name in calls:
+                seconds[name].append(time_once(name))
     finally:
         if collecting:
             gc.enable()

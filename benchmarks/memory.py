@@ -56,12 +56,12 @@ def peak_bytes(family: str, case: str, side: str, device: torch.device) -> int:
     return _peak_cuda(call) if device.type == "cuda" else _peak_resident(call)
 
 
-def spawn(family: str, case: str, side: str, device: torch.device) -> int | None:
+def spawn(family: str, case: str, side: str, device: torch.device, threads: int | None) -> int | None:
     """The same in a process of its own with the default allocator; None where the system cannot tell."""
     if device.type == "cpu" and not Path("/proc/self/clear_refs").exists():
         return None
     command = [sys.executable, "-m", __name__, family, case, side, str(device)]
-    environment = allocator.environment(allocator.DEFAULT)
+    environment = allocator.environment(allocator.DEFAULT, threads)
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout.splitlines()[-1])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from typing_extensions import NotRequired  # a dependency of torch
+
 from .measure import Spread
 
 __all__ = ["CaseResult", "Report", "SideResult"]
@@ -17,7 +19,7 @@ class SideResult(TypedDict):
     status: str
     reason: str | None
     deviation: float | None  # from the float64 result, relative to its largest magnitude
-    seconds: Spread | None
+    seconds: Spread | None  # beyond the baseline's, where the case has one
     ratio: Spread | None  # this side's time over that of our fastest, round by round
 
 
@@ -42,6 +44,7 @@ class CaseResult(TypedDict):
     gemm_share: float | None  # FLOP/s over those of a large product in the same dtype
     other_cores: float | None  # kept busy by other processes meanwhile
     memory: dict[str, int] | None  # peak bytes above the inputs, of our best side and of the best peer
+    baseline: NotRequired[dict[str, Spread] | None]  # seconds of what is subtracted, plain and compiled
 
 
 class Report(TypedDict):

@@ -18,7 +18,7 @@ __all__ = ["run"]
 OUT = Path("runs/bench")
 
 
-def _check(family: str | None, device: str, repeats: int | None) -> torch.device:
+def _check(family: str | None, device: str, repeats: int | None, threads: int | None) -> torch.device:
     if device not in ("cpu", "cuda"):
         raise ValueError(f"bench: device must be cpu or cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
@@ -29,18 +29,20 @@ def _check(family: str | None, device: str, repeats: int | None) -> torch.device
         raise ValueError('bench: matplotlib is missing; pip install "fastgan[bench]"')
     if repeats is not None and repeats < 1:
         raise ValueError(f"bench: repeats must be at least 1, got {repeats}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"bench: threads must be at least 1, got {threads}")
     found = torch.device(device)
     registry.cases(family, found)
     return found
 
 
-def _add_memory(results: list[CaseResult], device: torch.device) -> None:
+def _add_memory(results: list[CaseResult], device: torch.device, threads: int | None) -> None:
     last_modes = {(result["family"], result["case"]): result for result in results}
     for result in last_modes.values():
         sides = [side for side in (result["ours"], result["best_peer"]) if side is not None]
         if result["overhead"] or result["failed"]:
             continue
-        peaks = {side: memory.spawn(result["family"], result["case"], side, device) for side in sides}
+        peaks = {side: memory.spawn(result["family"], result["case"], side, device, threads) for side in sides}
         result["memory"] = {side: peak for side, peak in peaks.items() if peak is not None}
 
 
@@ -48,7 +50,9 @@ def _any_failed(reports: dict[str, Report]) -> bool:
     return any(result["failed"] for report in reports.values() for result in report["results"])
 
 
-def run(family: str | None, device: str, quick: bool, out: Path | None, repeats: int | None) -> int:
+def run(
+    family: str | None, device: str, quick: bool, out: Path | None, repeats: int | None, threads: int | None = None
+) -> int:
     """Run the comparison and report it.
 
     Parameters
@@ -63,6 +67,8 @@ def run(family: str | None, device: str, quick: bool, out: Path | None, repeats:
         Folder of the JSON file and the chart, default ``runs/bench``.
     repeats : int, optional
         Rounds of each comparison, instead of as many as fit its time.
+    threads : int, optional
+        Threads of the measuring processes, instead of torch's choice; the files' names tell it.
 
     Returns
     -------
@@ -73,16 +79,19 @@ def run(family: str | None, device: str, quick: bool, out: Path | None, repeats:
     if not console.is_terminal:
         console = Console(width=150)  # a log has no width; 80 would break every cell
     try:
-        on = _check(family, device, repeats)
+        on = _check(family, device, repeats, threads)
     except ValueError as error:
         console.print(str(error), style="red", markup=False)
         return 2
-    reports = {setting: worker.spawn(setting, family, on, quick, repeats) for setting in allocator.settings(on)}
+    reports = {
+        setting: worker.spawn(setting, threads, family, on, quick, repeats) for setting in allocator.settings(on)
+    }
     if not quick:
-        _add_memory(reports[allocator.DEFAULT]["results"], on)
+        _add_memory(reports[allocator.DEFAULT]["results"], on, threads)
     out = OUT if out is None else out
     out.mkdir(parents=True, exist_ok=True)
-    stem = out / f"{family or 'all'}-{device}{'-quick' if quick else ''}"
+    on_threads = "" if threads is None else f"-{threads}-threads"
+    stem = out / f"{family or 'all'}-{device}{on_threads}{'-quick' if quick else ''}"
     stem.with_suffix(".json").write_text(json.dumps(reports, indent=1))
     print_table(reports, console)
     from .chart import draw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -12,21 +13,25 @@ from .case import BACKWARD, FORWARD
 from .measure import Spread
 from .results import CaseResult, Report
 
-__all__ = ["print_table"]
+__all__ = ["LOST", "print_table"]
 
 NONE = "-"
+#: Of a cost beyond a baseline that is no larger than the noise of both.
+LOST = "lost in noise"
 #: Other work beyond this is reported: an idle system needs a few hundredths of a core.
 DISTURBING_CORES = 0.2
 MODE_NAMES = {FORWARD: "fwd", BACKWARD: "fwd+bwd"}
 
 
 def _duration(seconds: float) -> str:
-    return f"{1e3 * seconds:.2f} ms" if seconds >= 1e-4 else f"{1e6 * seconds:.1f} µs"
+    return f"{1e3 * seconds:.2f} ms" if abs(seconds) >= 1e-4 else f"{1e6 * seconds:.1f} µs"
 
 
 def _ratio(ratio: Spread | None) -> Text:
     if ratio is None:
         return Text(NONE)
+    if not 0 < ratio["median"] < math.inf:
+        return Text(LOST, "yellow")
     style = "green" if ratio["median"] >= 1 else "red"
     return Text(f"{ratio['median']:.2f} [{ratio['min']:.2f}, {ratio['max']:.2f}]", style)
 
@@ -38,6 +43,8 @@ def _yardstick(result: CaseResult) -> str:
     copy, fresh, gemm = result["copy_share"], result["fresh_copy_share"], result["gemm_share"]
     if copy is None or fresh is None or gemm is None:
         return NONE
+    if copy["median"] == math.inf:
+        return LOST
     if gemm > copy["median"]:
         return f"{gemm:.0%} of GEMM"
     return f"{copy['median']:.0%} of copy\n{fresh['median']:.0%} of fresh"
@@ -61,7 +68,10 @@ def _row(result: CaseResult) -> list[str | Text]:
     ours = Text("WRONG", "bold red") if result["failed"] else _time(result, result["ours"])
     peer = _time(result, result["best_peer"])
     mode = MODE_NAMES[result["mode"]]
-    return [result["case"], mode, ours, peer, _ratio(result["ratio"]), _yardstick(result), _memory(result)]
+    case = Text(result["case"])
+    for name, seconds in (result.get("baseline") or {}).items():
+        case.append(f"\nbeyond {_duration(seconds['median'])} {name}", "dim")
+    return [case, mode, ours, peer, _ratio(result["ratio"]), _yardstick(result), _memory(result)]
 
 
 def print_table(reports: dict[str, Report], console: Console) -> None:
@@ -89,8 +99,23 @@ def print_table(reports: dict[str, Report], console: Console) -> None:
             markup=False,
             highlight=False,
         )
+        _print_costs(report["results"], console)
         _print_disturbed(report["results"], console)
         _print_uncounted(report["results"], console)
+
+
+def _print_costs(results: Sequence[CaseResult], console: Console) -> None:
+    """Every side's cost beyond a baseline, with its spread: it tells how much of the ratio is noise."""
+    for result in results:
+        if not result.get("baseline"):
+            continue
+        costs = [
+            f"{side['name']} {_duration(cost['median'])} [{_duration(cost['min'])}, {_duration(cost['max'])}]"
+            for side in result["sides"]
+            if (cost := side["seconds"]) is not None
+        ]
+        if costs:
+            console.print(f"{result['case']}: {'; '.join(costs)}", style="dim", markup=False, highlight=False)
 
 
 def _print_disturbed(results: Sequence[CaseResult], console: Console) -> None:

@@ -29,14 +29,19 @@ def measure(family: str | None, device: torch.device, quick: bool, repeats: int 
     return report
 
 
-def spawn(setting: str, family: str | None, device: torch.device, quick: bool, repeats: int | None) -> Report:
-    """Measure in a process of its own, under an allocator setting, which is only read when a process starts."""
+def spawn(
+    setting: str, threads: int | None, family: str | None, device: torch.device, quick: bool, repeats: int | None
+) -> Report:
+    """Measure in a process of its own, under an allocator setting, which is only read when a process starts.
+
+    So is the number of threads; None is torch's choice.
+    """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "report.json"
         request = json.dumps({"family": family, "device": str(device), "quick": quick, "repeats": repeats})
         command = [sys.executable, "-m", __name__, request, str(target)]
         # One compile thread: idle or starting compile workers would disturb the timing.
-        environment = {**allocator.environment(setting), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        environment = {**allocator.environment(setting, threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
         done = subprocess.run(command, env=environment)
         if done.returncode != 0:
             raise RuntimeError(f"bench: the measuring process ({setting}) ended with code {done.returncode}")

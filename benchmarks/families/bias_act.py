@@ -14,7 +14,7 @@ import fastgan
 import fastgan.nn  # explicitly: the package resolves its submodules when first used
 from fastgan.functional import bias_act
 
-from ..case import BACKWARD, FORWARD, LAYOUTS, Case, in_layouts, stock_peers
+from ..case import BACKWARD, FORWARD, LAYOUTS, Case, in_layouts, stateless, stock_peers
 
 __all__ = ["cases"]
 
@@ -74,7 +74,7 @@ def _case(
         inputs=functools.partial(_inputs, shape, dtype),
         ours=in_layouts("fastgan", ours, [layout for layout in ours_in if layout in layouts]),
         peers=stock_peers(eager, in_place if stock_in_place else None, layouts),
-        reference=eager,
+        reference=stateless(eager),
         dtype=dtype,
         bytes={FORWARD: 2 * n * dtype.itemsize, BACKWARD: (2 + backward_reads + 1) * n * dtype.itemsize},
         # One addition and one activation an element; then one product and one term of the bias's sum.
@@ -128,7 +128,7 @@ def _r1_case(batch: int, channels: int, size: int) -> Case:
         inputs=functools.partial(_critic_inputs, batch, channels, size),
         ours=in_layouts("fastgan", _gradient_penalty(fastgan.nn.LeakyReLU(ALPHA)), LAYOUTS),
         peers=stock_peers(stock),
-        reference=stock,
+        reference=stateless(stock),
         dtype=torch.float32,
         bytes={BACKWARD: crossing},
         # Four passes suffice: forward, gradient, tangent, weight gradient.
