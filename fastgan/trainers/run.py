@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import gc
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -102,7 +104,18 @@ def make_trainer(recipe: type[Recipe], config: TrainConfig, data: ImageData | No
         precision=config.precision,  # type: ignore[arg-type]  # one of PRECISIONS, checked by the config
     )
     fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(_leave_processes)
     return Trainer(recipe, config, data, fabric)
+
+
+def _leave_processes() -> None:
+    """Leave the group of processes while Python is whole: its threads hold the last call's tensors, and abort later."""
+    import torch.distributed as dist
+
+    gc.collect()  # data parallelism's cycles keep the group, and so its threads, alive
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def start(recipe: type[Recipe], config: TrainConfig, out: Path, *, resume: bool, console: Console) -> Trainer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 
@@ -53,4 +54,6 @@ if __name__ == "__main__":
         assert torch.equal(first, second), f"{key} differs between processes"
         torch.testing.assert_close(tensor, stock[key], rtol=1e-9, atol=1e-9, msg=f"{key} is not what torch's leads to")
     print(f"process {rank} agrees")
+    # DDP's cycles keep the group alive, whose threads let go of the last tensors: too late once Python shuts down.
+    gc.collect()
     dist.destroy_process_group()

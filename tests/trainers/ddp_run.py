@@ -13,7 +13,8 @@ from fastgan.trainers.run import make_trainer
 from fastgan.trainers.sngan import SNGAN
 from tests.trainers.runs import assert_discriminator_learned, discriminator_moments, tiny_config
 
-if __name__ == "__main__":
+
+def main() -> None:
     config = tiny_config(processes=2, accumulate=2)
     trainer = make_trainer(SNGAN, config)
     fabric = trainer.fabric
@@ -60,3 +61,7 @@ if __name__ == "__main__":
     else:
         raise AssertionError("a NaN went by")
     print(f"process {fabric.global_rank} agrees")
+
+
+if __name__ == "__main__":
+    main()
