@@ -45,14 +45,20 @@ def _listened_to() -> bool:
     )
 
 
-def _ordinary(tensor: torch.Tensor) -> bool:
-    return (
-        type(tensor) in (torch.Tensor, torch.nn.Parameter)
-        and tensor.device.type in ("cpu", "cuda")
-        # The memory of these does not hold what they stand for.
-        and not tensor.is_neg()
-        and not tensor._is_zerotensor()
-    )
+def _ordinary(values: Sequence[Any]) -> bool:
+    """Whether the memory of all tensors in `values`, and in lists there, holds what they stand for."""
+    for value in values:
+        kind = type(value)
+        if kind is torch.Tensor or kind is torch.nn.Parameter:
+            # On another device, or a view or zero that is not written out.
+            if not (value.is_cpu or value.is_cuda) or value.is_neg() or value._is_zerotensor():
+                return False
+        elif kind is list or kind is tuple:
+            if not _ordinary(value):
+                return False
+        elif isinstance(value, torch.Tensor):
+            return False
+    return True
 
 
 class Op:
@@ -73,13 +79,13 @@ class Op:
         self._apply: Callable[[Any, tuple[Any, ...]], Any] | None = None  # the autograd function
 
     def __call__(self, *args: Any) -> Any:
-        if torch.compiler.is_compiling() or _listened_to() or not all(map(_ordinary, _tensors(args))):
+        if torch.compiler.is_compiling() or _listened_to() or not _ordinary(args):
             return self.overload(*args)
         return self.above_autograd(None, args)
 
     def run(self, *args: Any) -> Any:
         """The same from a derivative's formula: what autograd saved and hands in need no check."""
-        if torch.is_grad_enabled() or _listened_to() or not all(map(_ordinary, _tensors(args))):
+        if torch.is_grad_enabled() or _listened_to() or not _ordinary(args):
             return self.overload(*args)
         return self._launch(*args)
 

@@ -37,7 +37,8 @@ def spectral_norm(
     outputs = [
         torch.empty_like(w) if wanted else w.new_empty(0) for w, wanted in zip(weights, materialize, strict=True)
     ]
-    sigmas = [w.new_empty((), dtype=accumulator(w.dtype)) for w in weights]
+    first = weights[0].new_empty((), dtype=accumulator(weights[0].dtype))
+    sigmas = [first, *(torch.empty_like(first) for _ in weights[1:])]
     new_us, new_vs = [torch.empty_like(u) for u in us], [torch.empty_like(v) for v in vs]
     members: list[int] = []
     for weight, u, v, dim, wanted, output, sigma, new_u, new_v in zip(
