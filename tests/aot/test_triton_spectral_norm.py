@@ -17,6 +17,7 @@ pytest.importorskip("triton")
 from triton.backends.compiler import GPUTarget
 
 from fastgan.ops.spectral_norm import triton as kernels
+from fastgan.ops.spectral_norm import triton_plan as plans
 from tests.ledger.launches import Launch, compile_launch, record_launches
 from tests.ledger.resources import amd, nvidia
 
@@ -92,7 +93,7 @@ def test_no_spills_and_wide_accesses(dtype: torch.dtype, n_power_iterations: int
         assert spills_to_memory(compiled, resources) == 0, launch.name
         # Three blocks of four warps stay resident on sm_90.
         assert resources.registers <= 168, launch.name
-        block = kernels._BLOCK // 2 if dtype == torch.float64 else kernels._BLOCK
+        block = plans._BLOCK // 2 if dtype == torch.float64 else plans._BLOCK
         if "BLOCK_ROWS" in launch.constants:
             block = launch.constants["BLOCK_ROWS"] * launch.constants["BLOCK_COLS"]
         threads = launch.num_warps * TARGETS[target].warp_size

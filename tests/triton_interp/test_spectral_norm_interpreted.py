@@ -15,6 +15,8 @@ from triton import language as tl
 from fastgan.ops.spectral_norm import reference
 from fastgan.ops.spectral_norm import spectral_norm as op
 from fastgan.ops.spectral_norm import triton as kernels
+from fastgan.ops.spectral_norm import triton_device as device
+from fastgan.ops.spectral_norm import triton_plan as plans
 from fastgan.ops.spectral_norm.matrix import as_matrix, columns
 from tests.ledger.launches import record_launches
 from tests.ledger.torch_kernels import TorchKernels
@@ -31,9 +33,9 @@ EPS = 1e-12
 @pytest.fixture(autouse=True)
 def _fresh_plans() -> Iterator[None]:
     """Plans that were made under other settings are not used."""
-    kernels._plan.cache_clear()
+    plans.make_plan.cache_clear()
     yield
-    kernels._plan.cache_clear()
+    plans.make_plan.cache_clear()
 
 
 def make(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -119,8 +121,8 @@ def test_columns_are_found_in_channels_last_without_a_copy() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_several_blocks_and_steps(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_BLOCK", 1024)
-    monkeypatch.setattr(kernels, "_PROGRAMS", 16)
+    monkeypatch.setattr(plans, "_BLOCK", 1024)
+    monkeypatch.setattr(plans, "_PROGRAMS", 16)
     shapes = [((70, 20, 3, 3), 0), ((41, 13, 3, 3), 1), ((130, 90), 0)]
     weights, dims = [make(*shape, dtype=dtype) for shape, _ in shapes], [dim for _, dim in shapes]
     weights.append(channels_last(make(30, 70, 2, 2, dtype=dtype)))
@@ -129,17 +131,17 @@ def test_several_blocks_and_steps(dtype: torch.dtype, monkeypatch: pytest.Monkey
         check(weights, dims, n_power_iterations=2)
     assert {launch.name for launch in launches} == {PRODUCT, FINISH, *BACKWARD, *DOUBLE_BACKWARD}
     described = tuple((tuple(w.shape), w.stride(), d, True) for w, d in zip(weights, dims, strict=True))
-    blocks = kernels._Blocks.of(dtype)
-    plan = kernels._plan(described, blocks, weights[0].device)
+    blocks = plans.Blocks.of(dtype)
+    plan = plans.make_plan(described, blocks, weights[0].device)
     lines = plan.layers.tolist()
     assert all(line[9] > 1 and line[11] > 1 for line in lines), "several programs to a weight"
-    layers = [kernels._Layer(*line[:6]) for line in lines]
+    layers = [plans.Layer(*line[:6]) for line in lines]
     assert any(1 < line[13] < layer.tiles(blocks) for line, layer in zip(lines, layers, strict=True)), "several steps"
 
 
 @pytest.mark.parametrize("v_first", [False, True])
 def test_more_partial_sums_than_one_block_holds(v_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_SUMS", tl.constexpr(4))
+    monkeypatch.setattr(device, "SUMS", tl.constexpr(4))
     check([make(50, 8), make(8, 50), make(4, 5)], [0, 1, 0], v_first=v_first)
 
 
@@ -254,7 +256,7 @@ def test_converges_to_the_largest_singular_value() -> None:
 
 def test_lines_too_long_for_32_bit_places() -> None:
     """Refused when planned, so that nothing has to be allocated to see it."""
-    weight = torch.empty(2, 1 + kernels._LONGEST, device="meta")
+    weight = torch.empty(2, 1 + plans._LONGEST, device="meta")
     with pytest.raises(NotImplementedError, match="elements to a row"):
-        kernels._Layer.of(weight, 0, True)
-    assert kernels._Layer.of(weight[:, 1:].contiguous(), 0, True)[0].lines() == (2, kernels._LONGEST)
+        plans.Layer.of(weight, 0, True)
+    assert plans.Layer.of(weight[:, 1:].contiguous(), 0, True)[0].lines() == (2, plans._LONGEST)
