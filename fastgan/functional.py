@@ -372,7 +372,9 @@ def _layer(
 ) -> Tensor:  # fmt: skip
     checks.check_floating(function, "input", input)
     backend = current_backend()
-    if sigma is None:
+    if sigma is not None:
+        check_tensors(function, sigma=sigma)
+    else:
         check_weight(function, ("weight", "u", "v"), weight, u, v, dim)
         sigma = _spectral_norm([weight.detach()], [u], [v], [dim], [False], 0, 1e-12, False, backend)[1][0]
     return _spectral_conv(input, weight, bias, sigma, u, v, dim, *geometry, backend)

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -65,9 +66,11 @@ using Members = std::vector<std::int64_t>;
 template <std::size_t n, class Member, class Make>
 std::vector<Member> members(const Members& flat, Make make) {
   std::vector<Member> result;
-  for (std::size_t at = 0; at + n + 3 <= flat.size(); at += n + 3)
-    result.push_back(make(fastgan::SpectralShape{flat[at], flat[at + 1], flat[at + 2]},
-                          reinterpret_cast<void* const*>(flat.data() + at + 3)));
+  for (std::size_t at = 0; at + n + 3 <= flat.size(); at += n + 3) {
+    std::array<void*, n> addresses;
+    for (std::size_t i = 0; i < n; ++i) addresses[i] = reinterpret_cast<void*>(flat[at + 3 + i]);
+    result.push_back(make(fastgan::SpectralShape{flat[at], flat[at + 1], flat[at + 2]}, addresses.data()));
+  }
   return result;
 }
 

@@ -28,6 +28,15 @@ _KEYS = torch._C.DispatchKey
 _BELOW = torch._C._after_autograd_keyset
 #: What is left below autograd for ordinary tensors: the keys of a device and nothing else.
 _ORDINARY = frozenset(torch._C.DispatchKeySet(device).raw_repr() for device in (_KEYS.CPU, _KEYS.CUDA))
+#: The keys of a tensor whose memory holds what it stands for, with and without (inference mode) those of autograd.
+_ORDINARY_TENSORS = frozenset(
+    torch._C.DispatchKeySet(device).add(autocast).raw_repr() | extra
+    for device, autocast, autograd in (
+        (_KEYS.CPU, _KEYS.AutocastCPU, _KEYS.AutogradCPU),
+        (_KEYS.CUDA, _KEYS.AutocastCUDA, _KEYS.AutogradCUDA),
+    )
+    for extra in (0, torch._C.DispatchKeySet(autograd).add(_KEYS.ADInplaceOrView).raw_repr())
+)
 _AUTOCAST = torch._C.DispatchKeySet(_KEYS.AutocastCPU).add(_KEYS.AutocastCUDA)
 
 
@@ -46,12 +55,12 @@ def _listened_to() -> bool:
 
 
 def _ordinary(values: Sequence[Any]) -> bool:
-    """Whether the memory of all tensors in `values`, and in lists there, holds what they stand for."""
+    """Whether all tensors in `values`, and in lists there, are of the kind that kernels can read."""
     for value in values:
         kind = type(value)
         if kind is torch.Tensor or kind is torch.nn.Parameter:
-            # On another device, or a view or zero that is not written out.
-            if not (value.is_cpu or value.is_cuda) or value.is_neg() or value._is_zerotensor():
+            # Not on another device, sparse, batched, negated, or a zero that is not written out.
+            if torch._C._dispatch_keys(value).raw_repr() not in _ORDINARY_TENSORS:
                 return False
         elif kind is list or kind is tuple:
             if not _ordinary(value):
@@ -74,20 +83,29 @@ class Op:
     def __init__(self, name: str, check: Callable[..., None], launch: Callable[..., Any]) -> None:
         self.name = name
         self.overload = getattr(torch.ops.fastgan, name).default
+        self._has_lists = any(_is_tensor_list(argument.type) for argument in self.overload._schema.arguments)
         self._check = check
         self._launch = launch
         self._apply: Callable[[Any, tuple[Any, ...]], Any] | None = None  # the autograd function
 
     def __call__(self, *args: Any) -> Any:
-        if torch.compiler.is_compiling() or _listened_to() or not _ordinary(args):
+        if torch.compiler.is_compiling():
             return self.overload(*args)
+        if _listened_to() or not _ordinary(args):
+            return self._call_overload(args)
         return self.above_autograd(None, args)
 
     def run(self, *args: Any) -> Any:
         """The same from a derivative's formula: what autograd saved and hands in need no check."""
         if torch.is_grad_enabled() or _listened_to() or not _ordinary(args):
-            return self.overload(*args)
+            return self._call_overload(args)
         return self._launch(*args)
+
+    def _call_overload(self, args: tuple[Any, ...]) -> Any:
+        # torch's loop over a batch of gradients knows no lists, and says so without a name.
+        if self._has_lists and any(map(torch._C._functorch.is_legacy_batchedtensor, _tensors(args))):
+            raise NotImplementedError(f"{self.name}: is_grads_batched and vectorize=True are not supported")
+        return self.overload(*args)
 
     def above_autograd(self, keyset: Any, args: tuple[Any, ...]) -> Any:
         """Record the call in the graph where that is wanted; a `keyset` of None is that of ordinary tensors."""

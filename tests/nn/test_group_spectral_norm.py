@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
+from fastgan import nn as fast_nn
 from fastgan.nn import spectral
 from fastgan.nn.utils import group_spectral_norm, spectral_norm, ungroup_spectral_norm
 from tests.nn.spectral_networks import Discriminator, assert_equal_weights, losses, train
@@ -278,6 +281,142 @@ def test_errors() -> None:
         group_spectral_norm(model)
     with pytest.raises(ValueError, match="ungroup_spectral_norm: model must be grouped, got Discriminator"):
         ungroup_spectral_norm(ungroup_spectral_norm(model))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_weight_has_one_group(kind: str) -> None:
+    """Two would iterate twice; what is refused is left as it was."""
+    model = nn.Sequential(spectral_norm(nn.Linear(2, 2)), Discriminator(kind))
+    group_spectral_norm(model[1])
+    names = ", ".join(f"1.{name}.weight" for name in ("first", "down", "up", "dense", "embedding"))
+    message = f"model must not have weights that another group normalises, got {names}; ungroup_spectral_norm"
+    with pytest.raises(ValueError, match=message):
+        group_spectral_norm(model)
+    x, stock = torch.randn(3, 2), copy.deepcopy(model[0])
+    torch.testing.assert_close(model[0](x), stock(x), rtol=0, atol=0)
+    ungroup_spectral_norm(model[1])
+    assert len(group_spectral_norm(model)._spectral_group.members) == 6
+
+
+def test_what_only_torch_s_can_normalise_is_left_alone() -> None:
+    def model() -> nn.Sequential:
+        torch.manual_seed(0)
+        stock = nn.utils.parametrizations.spectral_norm
+        return nn.Sequential(
+            stock(nn.Linear(4, 4)),
+            stock(nn.Linear(4, 4), eps=0.0),
+            nn.utils.spectral_norm(nn.Linear(4, 4), eps=0.0),
+            stock(nn.Linear(4, 4, dtype=torch.complex128)),
+        )
+
+    alone, grouped = model(), group_spectral_norm(model())
+    assert len(grouped._spectral_group.members) == 1
+    for each in (alone, grouped):
+        each[3].register_forward_pre_hook(lambda module, inputs: inputs[0].to(torch.complex128))
+    for _ in range(2):
+        x = torch.randn(3, 4)
+        torch.testing.assert_close(grouped(x), alone(x))
+
+
+@pytest.mark.usefixtures("_folding")
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_interchange_at_any_step(kind: str) -> None:
+    stock, grouped = Discriminator("hook" if kind == "hook" else "torch"), group_spectral_norm(Discriminator(kind))
+    for seed in range(4):
+        expected, actual = (train(model, 1, seed=seed) for model in (stock, grouped))
+        assert_equal_weights(actual, expected)
+        stock.load_state_dict(actual)
+        grouped.load_state_dict(expected)
+
+
+def test_state_goes_through_a_file(tmp_path: Path) -> None:
+    model, fresh = group_spectral_norm(Discriminator("layers")), Discriminator("torch")
+    expected = train(model, 1)
+    torch.save(model.state_dict(), tmp_path / "state.pt")
+    fresh.load_state_dict(torch.load(tmp_path / "state.pt"))
+    assert_equal_weights(fresh.state_dict(), expected, 0.0)
+    again = pickle.loads(pickle.dumps(group_spectral_norm(nn.Sequential(fast_nn.SNLinear(3, 2))).state_dict()))
+    group_spectral_norm(nn.Sequential(fast_nn.SNLinear(3, 2))).load_state_dict(again)
+
+
+@pytest.mark.usefixtures("_folding")
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_heads_with_a_backward_each(kind: str) -> None:
+    """One node for all weights: the first backward must keep the graph."""
+
+    class Heads(Discriminator):
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            h = self.first(images)
+            return self.down(h).square().sum(), self.dense(h.sum((2, 3))).sum()
+
+    stock, grouped = Heads("hook" if kind == "hook" else "torch"), group_spectral_norm(Heads(kind))
+    images = torch.randn(2, 3, 8, 8)
+    for model in (stock, grouped):
+        first, second = model(images)
+        first.backward(retain_graph=True)
+        second.backward()
+    for p, q in zip(grouped.parameters(), stock.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None)
+        if p.grad is not None:
+            torch.testing.assert_close(p.grad, q.grad, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.usefixtures("_folding")
+@pytest.mark.parametrize("kind", KINDS)
+def test_frozen_and_shared_weights(kind: str) -> None:
+    models = [Discriminator("hook" if kind == "hook" else "torch"), Discriminator(kind)]
+    for model in models:
+        for p in model.down.parameters():
+            p.requires_grad_(False)
+        model.again = model.first  # one layer, two names
+    group_spectral_norm(models[1])
+    expected, actual = (train(model, 3) for model in models)
+    assert_equal_weights(actual, expected)
+    assert models[1].down.bias.grad is None
+
+
+@pytest.mark.usefixtures("_folding")
+@pytest.mark.parametrize("kind", ["torch", "ours", "layers"])
+def test_autocast(kind: str) -> None:
+    stock, grouped = Discriminator("torch").float(), group_spectral_norm(Discriminator(kind).float())
+    images, labels = torch.randn(2, 3, 8, 8, dtype=torch.float32), torch.tensor([0, 4])
+    gradients = []
+    for model in (stock, grouped):
+        computed_in = []
+        model.dense.register_forward_hook(lambda module, inputs, y, seen=computed_in: seen.append(y.dtype))
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = model(images, labels)
+        assert computed_in == [torch.bfloat16]
+        outputs.sum().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    assert_equal_weights(gradients[1], gradients[0], 2e-2)
+    assert_equal_weights(grouped.state_dict(), stock.state_dict(), 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kind", ["torch", "ours", "layers"])
+def test_half_types(kind: str, dtype: torch.dtype) -> None:
+    alone, grouped = Discriminator("ours").to(dtype), group_spectral_norm(Discriminator(kind).to(dtype))
+    for model in (alone, grouped):
+        torch.manual_seed(1)
+        losses(model, penalty=False).backward()
+    for p, q in zip(grouped.parameters(), alone.parameters(), strict=True):
+        assert p.grad.dtype == dtype
+        torch.testing.assert_close(p.grad, q.grad, rtol=0, atol=0)
+    assert_equal_weights(grouped.state_dict(), alone.state_dict(), 0.0)
+
+
+def test_a_copy_makes_steps_of_its_own() -> None:
+    """Its weights' versions start anew, and may come to those of the step that it was copied in."""
+    model = group_spectral_norm(nn.Sequential(spectral_norm(nn.Linear(4, 4))), once_per_step=True)
+    x = torch.randn(3, 4)
+    model(x)
+    copied = copy.deepcopy(model)
+    given, weight = (each[0].parametrizations.weight.original for each in (model, copied))
+    with torch.no_grad():
+        while weight._version < given._version:
+            weight.add_(torch.randn(4, 4))
+    assert (copied(x) - model(x)).abs().max() > 1e-3
 
 
 def test_keyword_arguments_reach_grouped_layers() -> None:

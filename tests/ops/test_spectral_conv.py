@@ -384,6 +384,7 @@ MATRIX = Layer((2, 7), (5, 7), F.linear).arguments(torch.float32)
         ({"u": torch.ones(4).double()}, TypeError, "u must be torch.float32 like weight, got torch.float64"),
         ({"dim": 4}, ValueError, r"dim must be in \[-4, 3\] for weight \[4, 3, 3, 3\], got 4"),
         ({"dim": 0.0}, TypeError, "dim must be an integer, got float"),
+        ({"sigma": 2.0}, TypeError, "sigma must be a Tensor, got float"),
         ({"sigma": torch.ones(1)}, ValueError, r"sigma must be a scalar, torch.float32 on cpu, got \[1\]"),
         ({"sigma": torch.tensor(1.0).double()}, ValueError, r"sigma must be a scalar, torch.float32 on cpu, got \[\]"),
         ({"stride": (1, 1, 1)}, ValueError, r"stride must be an integer or 2 of them, got \(1, 1, 1\)"),

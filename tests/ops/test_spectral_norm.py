@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import fastgan
 from fastgan.functional import spectral_norm, spectral_norm_group
 from fastgan.ops.layout import channel_extents
-from fastgan.ops.spectral_norm import reference
+from fastgan.ops.spectral_norm import cpu, reference
 from fastgan.ops.spectral_norm.matrix import as_matrix, columns_in_memory, columns_of, from_matrix
 from tests.tolerances import assert_close
 
@@ -500,6 +500,7 @@ W, U, V = torch.randn(4, 3, 2), torch.randn(4), torch.randn(6)
         ({"weight": [1.0]}, TypeError, "weight must be a Tensor, got list"),
         ({"weight": W.long()}, TypeError, r"weight must be float32, .* got torch.int64"),
         ({"weight": W.to(torch.complex64)}, TypeError, r"weight must be float32, .* got torch.complex64"),
+        ({"weight": W.to_sparse()}, TypeError, "weight must be dense, got torch.sparse_coo"),
         ({"weight": torch.tensor(1.0)}, ValueError, "weight must have at least one dimension, got a scalar"),
         ({"u": None}, TypeError, "u must be a Tensor, got NoneType"),
         ({"v": 3}, TypeError, "v must be a Tensor, got int"),
@@ -633,3 +634,29 @@ def test_columns_in_the_order_of_memory(name: str, dim: int) -> None:
     assert torch.equal(columns_of(columns_in_memory(v, weight, dim), weight, dim), v)
     strided = torch.stack([v, v], dim=1)[:, 1]
     assert torch.equal(columns_in_memory(strided, weight, dim), v[order])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_weight_is_read_where_it_lies(dim: int, memory_format: torch.memory_format) -> None:
+    """Nothing as large is made beside the results: no permuted copy, for a transposed convolution either."""
+    weight, u, v = problem(12, 10, 3, 3, dim=dim)
+    weight = weight.contiguous(memory_format=memory_format)
+
+    class LargeResults(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.made: list[Any] = []
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, Tensor) and result.numel() >= weight.numel():
+                self.made.append(func)
+            return result
+
+    with LargeResults() as large:
+        (output,), sigma, new_u, new_v = cpu.spectral_norm([weight], [u], [v], [dim], [True], 1, 1e-12, False)
+        assert large.made == [torch.ops.aten.empty_like.default]
+        cpu.spectral_norm_backward([output], [weight], sigma, new_u, new_v, [dim])
+        assert large.made == [torch.ops.aten.empty_like.default] * 2
+    assert output.stride() == weight.stride()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from types import MethodType
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +15,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm as Hook
 from fastgan import functional
 from fastgan.nn.spectral import FORWARDS, folding_forward, folds, parametrisations
 from fastgan.nn.utils.spectral_norm import SpectralNorm
+from fastgan.ops import checks
 from fastgan.ops.registry import current_backend
 from fastgan.ops.spectral_norm.share import share
 
@@ -35,6 +38,7 @@ class _Parametrized:
         self.stock: Any = None if isinstance(given, SpectralNorm) else given
         norm: SpectralNorm = given if self.stock is None else SpectralNorm.of_stock(given)
         self.norm = self.applied[0] = norm
+        norm.grouped = True
         self.dim = self.norm.dim
         known = name == "weight" and parametrize.type_before_parametrizations(module) in FORWARDS
         self.patched = known and "forward" not in module.__dict__
@@ -60,6 +64,7 @@ class _Parametrized:
         self.norm.prepared = None
 
     def undo(self) -> None:
+        self.norm.grouped = False
         if self.patched:
             del self.module.forward
         if self.stock is not None:
@@ -122,14 +127,17 @@ class _Step(NamedTuple):
 class _Group:
     """The model's hooks: one before its forward, which normalises everything, and one after it."""
 
-    def __init__(self, model: nn.Module, once_per_step: bool) -> None:
-        self.members: list[_Member] = _find(model)
+    def __init__(self, model: nn.Module, members: list[_Member], once_per_step: bool) -> None:
+        self.members = members
         self.once_per_step = once_per_step
         self.step: _Step | None = None
         self.handles = [
             model.register_forward_pre_hook(self.before, prepend=True),  # the model itself may be a hooked layer
             model.register_forward_hook(self.after, always_call=True),
         ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"step": None}  # a copy's weights count their versions anew
 
     def before(self, model: nn.Module, inputs: Any) -> None:
         if getattr(model, "_is_replica", False):
@@ -198,20 +206,37 @@ class _Group:
             member.undo()
 
 
+def _computable(weight: Tensor, eps: float) -> bool:
+    """Whether our op takes the weight; torch's norms also take complex ones, and no eps."""
+    return weight.dtype in checks.FLOATING and weight.layout == torch.strided and eps > 0
+
+
 def _find(model: nn.Module) -> list[_Member]:
-    members: list[_Member] = []
-    for module in model.modules():
+    """Take over the weights that can be grouped; all are looked at before the first is changed."""
+    found: list[Callable[[], _Member]] = []
+    taken: list[str] = []
+    for path, module in model.named_modules():
         if parametrize.is_parametrized(module):
-            for name, applied in module.parametrizations.items():  # type: ignore[union-attr, operator]
-                norm = applied[0]
-                alone = len(applied) == 1 and applied.original.dim() > 1
+            for name, applied in module.parametrizations.items():
+                norm, weight = applied[0], applied.original
                 ours = isinstance(norm, SpectralNorm) and norm.n_vectors == 1 and not norm.exact
-                if alone and (ours or type(norm) is parametrizations._SpectralNorm):
-                    members.append(_Parametrized(module, name))
-        for key, hook in list(module._forward_pre_hooks.items()):
-            if isinstance(hook, Hook):
-                members.append(_Hooked(module, key, hook))
-    return members
+                if len(applied) > 1 or weight.dim() == 1 or not (ours or type(norm) is parametrizations._SpectralNorm):
+                    continue
+                if ours and norm.grouped:
+                    taken.append(f"{path}.{name}")
+                elif _computable(weight, norm.eps):
+                    found.append(partial(_Parametrized, module, name))
+        for key, hook in module._forward_pre_hooks.items():
+            if isinstance(hook, _Hooked):
+                taken.append(f"{path}.{hook.hook.name}")
+            elif isinstance(hook, Hook) and _computable(getattr(module, hook.name + "_orig"), hook.eps):
+                found.append(partial(_Hooked, module, key, hook))
+    if taken:
+        raise ValueError(
+            f"group_spectral_norm: model must not have weights that another group normalises, got {', '.join(taken)}; "
+            "ungroup_spectral_norm undoes a group"
+        )
+    return [take_over() for take_over in found]
 
 
 def group_spectral_norm(model: ModuleType, *, once_per_step: bool = False) -> ModuleType:
@@ -222,8 +247,8 @@ def group_spectral_norm(model: ModuleType, *, once_per_step: bool = False) -> Mo
     model : nn.Module
         A model with weights under :func:`fastgan.nn.utils.spectral_norm`, the layers of :mod:`fastgan.nn` that have it
         built in, :func:`torch.nn.utils.parametrizations.spectral_norm` or :func:`torch.nn.utils.spectral_norm`. It is
-        changed in place; its state dict is not. Weights with several or exact vectors, and vectors, are left to
-        themselves.
+        changed in place; its state dict is not. Weights with several or exact vectors, vectors, and what only torch's
+        can normalise (complex weights, ``eps=0``) are left to themselves.
     once_per_step : bool, default False
         Let all forwards share one normalisation until a weight changes, as an optimiser's step does. That is fewer
         iterations than without: one a step, instead of one a forward. Each forward still has its own history, so
@@ -237,7 +262,7 @@ def group_spectral_norm(model: ModuleType, *, once_per_step: bool = False) -> Mo
     Raises
     ------
     ValueError
-        For a model without such weights, or that is grouped already.
+        For a model without such weights, or with weights that are in a group already.
     NotImplementedError
         In the forward, under ``nn.DataParallel``, or with once_per_step under ``torch.compile``.
 
@@ -250,17 +275,19 @@ def group_spectral_norm(model: ModuleType, *, once_per_step: bool = False) -> Mo
     ``use_reentrant=True``: what runs again in the backward is normalised by itself, which the other form takes for an
     error.
 
+    All weights are one node of a forward's graph. Two backwards from one forward, as of a model with two heads, need
+    ``retain_graph=True`` in the first.
+
     Weights changed through ``.data`` are not noticed by once_per_step.
     """
     if hasattr(model, _ATTRIBUTE):
         raise ValueError("group_spectral_norm: model must not be grouped already; ungroup_spectral_norm undoes it")
-    group = _Group(model, once_per_step)
-    if not group.members:
-        group.undo()
+    members = _find(model)
+    if not members:
         raise ValueError(
             f"group_spectral_norm: model must have spectrally normalised weights, got {type(model).__name__}"
         )
-    setattr(model, _ATTRIBUTE, group)
+    setattr(model, _ATTRIBUTE, _Group(model, members, once_per_step))
     return model
 
 

@@ -36,11 +36,14 @@ class SpectralNorm(nn.Module):
     prepared : tuple of Tensor or None
         What :meth:`normalize` returned for the model's current forward, where the weights of the whole model are
         normalised together before it; its first member may be empty, where only the vectors were wanted.
+    grouped : bool
+        Whether a group normalises the weight: no second one may.
     """
 
     _u: Tensor
     _v: Tensor
     prepared: tuple[Tensor, Tensor, Tensor, Tensor] | None
+    grouped: bool
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class SpectralNorm(nn.Module):
         self.eps = eps
         self.v_first = v_first
         self.exact = exact
-        self.prepared = None
+        self.prepared, self.grouped = None, False
         rows = weight.shape[self.dim]
         columns = matrix.columns(weight, self.dim)
         self.n_vectors = max(1, min(n_vectors, rows, columns))
@@ -91,7 +94,8 @@ class SpectralNorm(nn.Module):
         nn.Module.__init__(norm)
         norm.dim, norm.eps = stock.dim, stock.eps
         norm.n_power_iterations = getattr(stock, "n_power_iterations", 1)  # torch's has none for a vector
-        norm.v_first, norm.n_vectors, norm.exact, norm.prepared = False, 1, False, None
+        norm.v_first, norm.n_vectors, norm.exact = False, 1, False
+        norm.prepared, norm.grouped = None, False
         for name, buffer in stock.named_buffers(recurse=False):
             norm.register_buffer(name, buffer)
         return norm.train(stock.training)

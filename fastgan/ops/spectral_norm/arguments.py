@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fastgan.ops import checks
@@ -68,6 +69,8 @@ def check_weight(
 ) -> None:
     """Check one weight with its vectors, or blocks of them, called by `names`."""
     checks.check_floating(function, names[0], weight)
+    if weight.layout != torch.strided:
+        raise TypeError(f"{function}: {names[0]} must be dense, got {weight.layout}")
     if weight.dim() == 0:
         raise ValueError(f"{function}: {names[0]} must have at least one dimension, got a scalar")
     if not 0 <= dim < weight.dim():
@@ -102,6 +105,7 @@ def fits(weight: Tensor, u: Tensor, v: Tensor, dim: int, first: Tensor) -> bool:
     dtype, device, shape = first.dtype, first.device, weight.shape
     return (
         dtype in checks.FLOATING
+        and weight.layout == torch.strided
         and weight.dtype == u.dtype == v.dtype == dtype
         and weight.device == u.device == v.device == device
         and 0 <= dim < len(shape)
