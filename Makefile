@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 NATIVE := $(wildcard csrc/*/*) CMakeLists.txt
 CXX_SOURCES := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu tests/cuda_on_cpu/*.h tests/cuda_on_cpu/*.cu)
 PYTEST := $(BIN)/python -m pytest -q --durations=5
+# For tests that compute on one core each.
+IN_PARALLEL := -n logical
 CPU_OPS := tests/ops -k "(cpu or not test_contract) and not compile and not opcheck"
 STATUS := build/status
 announce = @printf '\n=== %s: %s\n' "$@" "$(1)"
@@ -38,11 +40,11 @@ unit: $(VENV)/.dev  ## all tests that need no process of their own
 
 interpreter: $(VENV)/.dev  ## Triton kernels, executed on the CPU by Triton's interpreter
 	$(call announce,Triton kernels interpreted)
-	FASTGAN_STATUS=$(STATUS)/interpreter.json TRITON_INTERPRET=1 $(PYTEST) -m interpreter
+	FASTGAN_STATUS=$(STATUS)/interpreter.json TRITON_INTERPRET=1 $(PYTEST) $(IN_PARALLEL) -m interpreter
 
 aot: $(VENV)/.dev  ## GPU kernels, compiled ahead of time for every target
 	$(call announce,GPU kernels compiled)
-	FASTGAN_STATUS=$(STATUS)/aot.json $(PYTEST) -m aot
+	FASTGAN_STATUS=$(STATUS)/aot.json $(PYTEST) $(IN_PARALLEL) -m aot
 
 status: unit interpreter aot  ## docs/status.md is what these three steps have shown
 	$(call announce,docs/status.md is up to date)

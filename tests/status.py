@@ -26,7 +26,10 @@ Claim = tuple[str, str, str, str]  # op, backend, derivative, word
 
 
 class Recorder:
-    """A pytest plugin: claims of tests that passed, less those of tests that failed."""
+    """A pytest plugin: claims of tests that passed, less those of tests that failed.
+
+    Claims travel in the reports' properties, so that tests may run in several processes.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,13 +39,19 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
         report = yield
-        if report.failed:
-            self.failed |= claims(item)
-        elif report.when == "call" and report.passed:
-            self.passed |= claims(item)
+        report.user_properties.append(("claims", sorted(claims(item))))
         return report
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        made = {tuple(claim) for name, given in report.user_properties if name == "claims" for claim in given}
+        if report.failed:
+            self.failed |= made
+        elif report.when == "call" and report.passed:
+            self.passed |= made
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workerinput"):
+            return  # the process that started this one has all reports
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(sorted(self.passed - self.failed)))
 
