@@ -95,7 +95,7 @@ class BigGANDiscriminator(nn.Module):
         ]
         blocks.insert(1, SelfAttention(channels, layers))
         self.blocks = nn.Sequential(*blocks)
-        self.act = layers.relu(inplace=True)
+        self.act = nn.ReLU(inplace=True)
         self.dense = layers.spectral_norm(nn.Linear(widths[-1], 1))
         self.embedding = layers.spectral_norm(nn.Embedding(num_classes, widths[-1]))
         layers.group_spectral_norm(self)

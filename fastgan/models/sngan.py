@@ -66,10 +66,10 @@ class _GeneratorBlock(nn.Module):
     def __init__(self, channels: int, num_classes: int | None, layers: Layers) -> None:
         super().__init__()
         self.norm1 = _norm(channels, num_classes)
-        self.act1 = layers.relu(inplace=True)
+        self.act1 = nn.ReLU(inplace=True)
         self.conv1 = _conv(channels, channels, 3)
         self.norm2 = _norm(channels, num_classes)
-        self.act2 = layers.relu(inplace=True)
+        self.act2 = nn.ReLU(inplace=True)
         self.conv2 = _conv(channels, channels, 3)
         self.shortcut = _conv(channels, channels, 1, gain=1.0)
 
@@ -122,7 +122,7 @@ class SNGANGenerator(nn.Module):
         _init(self.dense, 1.0)
         self.blocks = nn.ModuleList(_GeneratorBlock(channels, num_classes, layers) for _ in range(3))
         self.norm = nn.BatchNorm2d(channels)
-        self.act = layers.relu(inplace=True)
+        self.act = nn.ReLU(inplace=True)
         self.conv = _conv(channels, image_channels, 3, gain=1.0)
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -152,9 +152,9 @@ class DiscriminatorBlock(nn.Module):
         super().__init__()
         # The block's input feeds the shortcut too, so the first rectifier must not work in place; on the image
         # itself there is none.
-        self.act1 = nn.Identity() if first else layers.relu()
+        self.act1 = nn.Identity() if first else nn.ReLU()
         self.conv1 = layers.spectral_norm(_conv(in_channels, channels, 3))
-        self.act2 = layers.relu(inplace=True)
+        self.act2 = nn.ReLU(inplace=True)
         self.conv2 = layers.spectral_norm(_conv(channels, channels, 3))
         self.shortcut = (
             layers.spectral_norm(_conv(in_channels, channels, 1, gain=1.0))
@@ -199,7 +199,7 @@ class SNGANDiscriminator(nn.Module):
             DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
             DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
         )
-        self.act = layers.relu(inplace=True)
+        self.act = nn.ReLU(inplace=True)
         dense = nn.Linear(channels, 1)
         _init(dense, 1.0)
         self.dense = layers.spectral_norm(dense)
