@@ -75,7 +75,7 @@ def draw(reports: dict[str, Report], path: Path) -> None:
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(reports), fontsize=8)
     machine = first["machine"]
     figure.suptitle(
-        f"{machine.get('gpu', machine['cpu'])}, {machine['threads']} threads, torch {machine['torch']}, "
+        f"{machine.get('gpu', machine['cpu'])}, threads: {machine['threads']}, torch {machine['torch']}, "
         f"fastgan {machine['fastgan']} at {(machine['commit'] or 'no commit')[:8]}",
         fontsize=9,
     )  # fmt: skip

@@ -84,7 +84,7 @@ def print_table(reports: dict[str, Report], console: Console) -> None:
     """
     for setting, report in reports.items():
         machine = report["machine"]
-        table = Table(title=f"{machine.get('gpu', machine['cpu'])}, {machine['threads']} threads, {setting}")
+        table = Table(title=f"{machine.get('gpu', machine['cpu'])}, threads: {machine['threads']}, {setting}")
         for column in ("case", "mode"):
             table.add_column(column)
         for column in ("ours", "best peer", "ratio", "of the machine", "peak MiB"):
