@@ -292,6 +292,8 @@ def test_a_weight_has_one_group(kind: str) -> None:
     message = f"model must not have weights that another group normalises, got {names}; ungroup_spectral_norm"
     with pytest.raises(ValueError, match=message):
         group_spectral_norm(model)
+    with pytest.raises(ValueError, match="another group normalises, got weight;"):
+        group_spectral_norm(model[1].first)
     x, stock = torch.randn(3, 2), copy.deepcopy(model[0])
     torch.testing.assert_close(model[0](x), stock(x), rtol=0, atol=0)
     ungroup_spectral_norm(model[1])

@@ -223,12 +223,12 @@ def _find(model: nn.Module) -> list[_Member]:
                 if len(applied) > 1 or weight.dim() == 1 or not (ours or type(norm) is parametrizations._SpectralNorm):
                     continue
                 if ours and norm.grouped:
-                    taken.append(f"{path}.{name}")
+                    taken.append(f"{path}.{name}".lstrip("."))
                 elif _computable(weight, norm.eps):
                     found.append(partial(_Parametrized, module, name))
         for key, hook in module._forward_pre_hooks.items():
             if isinstance(hook, _Hooked):
-                taken.append(f"{path}.{hook.hook.name}")
+                taken.append(f"{path}.{hook.hook.name}".lstrip("."))
             elif isinstance(hook, Hook) and _computable(getattr(module, hook.name + "_orig"), hook.eps):
                 found.append(partial(_Hooked, module, key, hook))
     if taken:

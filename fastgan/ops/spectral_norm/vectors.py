@@ -18,7 +18,7 @@ __all__ = ["block_iteration", "exact_vectors", "leading_pair"]
 
 def _no_autocast(weight: Tensor) -> contextlib.AbstractContextManager[None]:
     """Products in the computation's own dtype; on meta there is nothing to switch off."""
-    if weight.is_meta:  # torch.amp.is_autocast_available would break a graph before torch 2.13
+    if weight.is_meta:  # torch.amp.is_autocast_available breaks a graph in torch 2.10
         return contextlib.nullcontext()
     return torch.autocast(weight.device.type, enabled=False)
 
