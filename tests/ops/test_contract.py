@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def call(sample: Sample, arguments: dict[str, Any]) -> list[Tensor]:
 def oracle(sample: Sample, arguments: dict[str, Any]) -> list[Tensor]:
     """The public function on the reference's composition of torch calls, which autograd differentiates by itself."""
     reference = getattr(importlib.import_module(f"fastgan.ops.{sample.op}.reference"), sample.op)
-    with mock.patch.object(functional, f"_{sample.op}", lambda *args: reference(*args[:-1])):
+    module = inspect.getmodule(getattr(functional, sample.function or sample.op))
+    with mock.patch.object(module, f"_{sample.op}", lambda *args: reference(*args[:-1])):
         return call(sample, arguments)
 
 

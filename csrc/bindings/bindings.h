@@ -1,0 +1,23 @@
+// What the bindings of all ops share: raw pointers and sizes in, nothing else.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+
+namespace fastgan::bindings {
+
+namespace py = pybind11;
+
+using Address = std::uintptr_t;
+
+inline const void* in(Address address) { return reinterpret_cast<const void*>(address); }
+inline void* out(Address address) { return reinterpret_cast<void*>(address); }
+
+using WithoutGil = py::call_guard<py::gil_scoped_release>;
+
+// One function a file, named like the op.
+void bind_bias_act(py::module_& module);
+void bind_spectral_norm(py::module_& module);
+
+}  // namespace fastgan::bindings
