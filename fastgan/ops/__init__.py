@@ -1,5 +1,21 @@
 """The ops behind ``torch.ops.fastgan``; importing this registers all of them. Nothing compiles here."""
 
-from fastgan.ops import bias_act, spectral_conv, spectral_norm
+from fastgan.ops import (
+    bias_act,
+    box_filter2d,
+    conv2d_avg_pool2d,
+    spectral_conv,
+    spectral_norm,
+    upsample_add,
+    upsample_conv2d,
+)
 
-__all__ = ["bias_act", "spectral_conv", "spectral_norm"]
+__all__ = [
+    "bias_act",
+    "box_filter2d",
+    "conv2d_avg_pool2d",
+    "spectral_conv",
+    "spectral_norm",
+    "upsample_add",
+    "upsample_conv2d",
+]

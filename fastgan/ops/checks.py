@@ -10,6 +10,7 @@ __all__ = [
     "check_choice",
     "check_dim",
     "check_floating",
+    "check_images",
     "check_length",
     "check_number",
     "check_same_dtype",
@@ -25,6 +26,12 @@ def check_floating(function: str, argument: str, tensor: torch.Tensor) -> None:
     if tensor.dtype not in FLOATING:
         expected = "float32, float64, float16 or bfloat16"
         raise TypeError(f"{function}: {argument} must be {expected}, got {tensor.dtype}")
+
+
+def check_images(function: str, argument: str, tensor: torch.Tensor) -> None:
+    """ValueError unless `tensor` is [N, C, H, W]."""
+    if tensor.dim() != 4:
+        raise ValueError(f"{function}: {argument} must be [N, C, H, W], got {list(tensor.shape)}")
 
 
 def check_same_dtype(function: str, argument: str, tensor: torch.Tensor, input: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-__all__ = ["channel_extents", "dense", "match_layout"]
+__all__ = ["channel_extents", "dense", "image_format", "image_planes", "match_layout"]
 
 
 def dense(x: torch.Tensor) -> torch.Tensor:
@@ -32,3 +32,18 @@ def channel_extents(x: torch.Tensor, dim: int) -> tuple[int, int, int]:
         return 1, channels, math.prod(x.shape[:dim]) * math.prod(x.shape[dim + 1 :])
     inner = x.stride(dim)
     return x.numel() // (channels * inner), channels, inner
+
+
+def image_format(x: torch.Tensor) -> torch.memory_format:
+    """The memory format of the images that an op makes of `x` [N, C, H, W]: x's own, where it has one."""
+    channels_last = x.is_contiguous(memory_format=torch.channels_last) and x.stride(1) == 1
+    # Both formats fit where there is one pixel, or one channel: then the default one, unless the strides say otherwise.
+    if channels_last and (not x.is_contiguous() or x.stride(3) == x.shape[1] > 1):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def image_planes(x: torch.Tensor) -> tuple[int, int]:
+    """(planes, inner) of `x` in its :func:`image_format`: planes of height × width pixels of `inner` elements each."""
+    n, c = x.shape[:2]
+    return (n, c) if image_format(x) == torch.channels_last else (n * c, 1)

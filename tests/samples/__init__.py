@@ -1,12 +1,24 @@
 """One list of inputs per op, read by every test of it: correctness, derivatives, opcheck, Triton, CUDA."""
 
-from tests.samples import bias_act, spectral_conv, spectral_norm
+from tests.samples import (
+    bias_act,
+    box_filter2d,
+    conv2d_avg_pool2d,
+    spectral_conv,
+    spectral_norm,
+    upsample_add,
+    upsample_conv2d,
+)
 from tests.samples.sample import Sample, tensors
 
 __all__ = ["SAMPLES", "Sample", "tensors"]
 
 SAMPLES: dict[str, list[Sample]] = {
     "bias_act": bias_act.SAMPLES,
-    "spectral_norm": spectral_norm.SAMPLES,
+    "box_filter2d": box_filter2d.SAMPLES,
+    "conv2d_avg_pool2d": conv2d_avg_pool2d.SAMPLES,
     "spectral_conv": spectral_conv.SAMPLES,
+    "spectral_norm": spectral_norm.SAMPLES,
+    "upsample_add": upsample_add.SAMPLES,
+    "upsample_conv2d": upsample_conv2d.SAMPLES,
 }

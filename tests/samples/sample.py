@@ -35,6 +35,8 @@ class Sample:
         Default: the first.
     keeps_layout : bool, default True
         Whether those results have the memory layout of the leading argument's tensors as well.
+    follows_autocast : bool, default False
+        Whether the op runs in autocast's dtype, as convolutions do, instead of in that of the leading argument.
     """
 
     op: str
@@ -45,6 +47,7 @@ class Sample:
     numerical: bool = True
     leader: str | None = None
     keeps_layout: bool = True
+    follows_autocast: bool = False
 
     def arguments(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, Any]:
         """Keyword arguments, tensors in `dtype` with the layout the case is about."""

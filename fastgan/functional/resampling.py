@@ -1,0 +1,254 @@
+"""Convolutions beside an upsampling or a pooling, and the passes that go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastgan.ops import checks
+from fastgan.ops.box_filter2d import ACTIVATIONS
+from fastgan.ops.box_filter2d import box_filter2d as _box_filter2d
+from fastgan.ops.conv2d_avg_pool2d import conv2d_avg_pool2d as _conv2d_avg_pool2d
+from fastgan.ops.registry import current_backend
+from fastgan.ops.resampling import check_convolution
+from fastgan.ops.upsample_add import upsample_add as _upsample_add
+from fastgan.ops.upsample_conv2d import upsample_conv2d as _upsample_conv2d
+
+__all__ = ["box_filter2d", "conv2d_avg_pool2d", "upsample_add", "upsample_conv2d"]
+
+
+def _padding(function: str, padding: str | int | Sequence[int], weight: Tensor) -> list[int] | None:
+    """Rows and columns of zeros on each side; None for an even kernel's "same", which has one more on one side."""
+    kernel = list(weight.shape[2:])
+    if padding == "same":
+        return None if any(k % 2 == 0 for k in kernel) else [k // 2 for k in kernel]
+    if padding == "valid":
+        return [0, 0]
+    sides = [padding] * 2 if isinstance(padding, int) else [] if isinstance(padding, str) else list(padding)
+    if len(sides) != 2 or not all(isinstance(p, int) and p >= 0 for p in sides):
+        raise ValueError(
+            f"{function}: padding must be 'same', 'valid' or one or two integers of at least 0, got {padding!r}"
+        )
+    return sides
+
+
+def _factor(function: str, argument: str, given: int) -> None:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError(f"{function}: {argument} must be an integer, got {type(given).__name__}")
+    if given < 1:
+        raise ValueError(f"{function}: {argument} must be at least 1, got {given}")
+
+
+def upsample_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    scale_factor: int = 2,
+    mode: str = "nearest",
+    padding: str | int | Sequence[int] = "same",
+    groups: int = 1,
+) -> Tensor:
+    r"""Convolve the nearest-upsampled input, which is never written: a quarter of the multiplications.
+
+    Equal to ``conv2d(interpolate(input, scale_factor=2), weight, bias, padding=padding, groups=groups)`` by
+
+    .. math:: w * \operatorname{up}(x) = \operatorname{Box}_{2 \times 2}(\bar w *_{\uparrow 2} x)
+
+    where the right side is a transposed convolution of stride 2 with the flipped weight.
+
+    Parameters
+    ----------
+    input : Tensor
+        ``[N, C_in, H, W]``; float32, float64, float16 or bfloat16; default or channels_last memory format.
+    weight : Tensor
+        ``[C_out, C_in / groups, kH, kW]``, in input's dtype.
+    bias : Tensor, optional
+        ``[C_out]``.
+    scale_factor : int, default 2
+        Of the upsampling.
+    mode : str, default "nearest"
+        Of the upsampling.
+    padding : str, int or pair of int, default "same"
+        Zeros on each side of the upsampled image, as for :func:`torch.nn.functional.conv2d`.
+    groups : int, default 1
+
+    Returns
+    -------
+    Tensor
+        ``[N, C_out, H_out, W_out]`` with ``H_out = scale_factor * H`` for "same", else
+        ``scale_factor * H + 2 * padding - kH + 1``; channels_last where input or weight is.
+
+    Raises
+    ------
+    TypeError
+        For dtypes that are not floating point or differ, and arguments of the wrong type.
+    ValueError
+        For shapes that do not match, and values out of range.
+    NotImplementedError
+        For forward-mode and ``torch.func`` derivatives.
+
+    Notes
+    -----
+    Differentiable to any order with respect to input, weight and bias, by the same forms. The identity serves a
+    scale_factor of 2 with any kernel size and ``padding <= size - 2``, and 1×1 kernels without padding, which are
+    applied before the upsampling. Other cases (another scale_factor, an even kernel with "same", wider padding), and
+    shapes for which stock was measured to be faster, are upsampled and convolved one after the other. Under autocast it
+    runs in autocast's dtype, as convolutions do.
+    """
+    name = "upsample_conv2d"
+    check_convolution(name, input, weight, bias, groups)
+    _factor(name, "scale_factor", scale_factor)
+    checks.check_choice(name, "mode", mode, ("nearest",))
+    sides = _padding(name, padding, weight)
+    if scale_factor != 2 or sides is None:
+        upsampled = F.interpolate(input, scale_factor=float(scale_factor))
+        return F.conv2d(upsampled, weight, bias, padding="same" if sides is None else sides, groups=groups)
+    return _upsample_conv2d(input, weight, bias, sides, groups, False, current_backend())[0]
+
+
+def conv2d_avg_pool2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    kernel_size: int = 2,
+    padding: str | int | Sequence[int] = "same",
+    groups: int = 1,
+) -> Tensor:
+    r"""Convolve, and average what the convolution gives over blocks of pixels: a quarter of the multiplications.
+
+    Equal to ``avg_pool2d(conv2d(input, weight, bias, padding=padding, groups=groups), 2)`` by
+
+    .. math:: \operatorname{pool}_2(w * x) = w *_{\downarrow 2} \tfrac14 \operatorname{Box}_{2 \times 2}(x)
+
+    where the right side is a convolution of stride 2.
+
+    Parameters
+    ----------
+    input, weight, bias, padding, groups
+        As for :func:`upsample_conv2d`.
+    kernel_size : int, default 2
+        Of the pooling, and its stride.
+
+    Returns
+    -------
+    Tensor
+        ``[N, C_out, H // 2, W // 2]`` for "same"; an odd last row or column is left out, as torch's pooling does.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError
+        As :func:`upsample_conv2d`.
+
+    Notes
+    -----
+    Differentiable to any order with respect to input, weight and bias, by the same forms. The identity serves a
+    kernel_size of 2 with any kernel and padding that is zero in both dimensions or in none, and 1×1 kernels without
+    padding, which are applied after the pooling. Other cases (another kernel_size, an even kernel with "same"), and
+    shapes for which stock was measured to be faster, are convolved and pooled one after the other. Under autocast it
+    runs in autocast's dtype, as convolutions do.
+    """
+    name = "conv2d_avg_pool2d"
+    check_convolution(name, input, weight, bias, groups)
+    _factor(name, "kernel_size", kernel_size)
+    sides = _padding(name, padding, weight)
+    if kernel_size != 2 or sides is None:
+        convolved = F.conv2d(input, weight, bias, padding="same" if sides is None else sides, groups=groups)
+        return F.avg_pool2d(convolved, kernel_size)
+    return _conv2d_avg_pool2d(input, weight, bias, sides, groups, False, current_backend())[0]
+
+
+def box_filter2d(
+    input: Tensor,
+    *,
+    padding: int = 0,
+    scale: float = 1.0,
+    act: str = "linear",
+    alpha: float | None = None,
+) -> Tensor:
+    r"""Apply an activation and sum over 2×2 neighbourhoods at stride 1, in one pass over memory.
+
+    .. math:: y_{ij} = \text{scale} \cdot \sum_{a, b \in \{0, 1\}} \operatorname{act}(x_{i+a, j+b})
+
+    With ``scale=0.25, padding=1``, a convolution of stride 2 without padding that follows is the convolution with
+    padding 1 of the activation, average-pooled.
+
+    Parameters
+    ----------
+    input : Tensor
+        ``[N, C, H, W]``; float32, float64, float16 or bfloat16; default or channels_last memory format, which the
+        output has too. Half types are computed in float32.
+    padding : int, default 0
+        0 or 1 rows and columns of zeros on each side.
+    scale : float, default 1
+    act : str, default "linear"
+        linear, relu or lrelu.
+    alpha : float, optional
+        Negative slope of lrelu, default 0.2. The other activations have no such parameter.
+
+    Returns
+    -------
+    Tensor
+        ``[N, C, H - 1 + 2 * padding, W - 1 + 2 * padding]``.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not floating point, or an argument that is no number.
+    ValueError
+        For an input that is not an image or is too small, an unknown act, alpha where act has none, another padding.
+    NotImplementedError
+        For forward-mode and ``torch.func`` derivatives.
+
+    Notes
+    -----
+    Differentiable to any order. Only the input is saved, and that only for relu and lrelu, whose second derivative is
+    undefined in autograd's sense (no gradient).
+    """
+    name = "box_filter2d"
+    checks.check_floating(name, "input", input)
+    checks.check_images(name, "input", input)
+    checks.check_choice(name, "act", act, ACTIVATIONS)
+    checks.check_number(name, "scale", scale)
+    if alpha is not None:
+        checks.check_number(name, "alpha", alpha, "None")
+        if act != "lrelu":
+            raise ValueError(f"{name}: alpha must be None for act='{act}', which has no such parameter, got {alpha}")
+    slope = (0.2 if alpha is None else alpha) if act == "lrelu" else 0.0
+    return _box_filter2d(input, None, act, slope, padding, scale, current_backend())
+
+
+def upsample_add(input: Tensor, low: Tensor) -> Tensor:
+    r"""Add a nearest-upsampled image of half the size, which is never written.
+
+    Parameters
+    ----------
+    input : Tensor
+        ``[N, C, 2H, 2W]``; float32, float64, float16 or bfloat16; default or channels_last memory format, which the
+        output has too.
+    low : Tensor
+        ``[N, C, H, W]``, in input's dtype.
+
+    Returns
+    -------
+    Tensor
+        ``input + interpolate(low, scale_factor=2)``.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not floating point, or differing ones.
+    ValueError
+        For shapes that do not match.
+    NotImplementedError
+        For forward-mode and ``torch.func`` derivatives.
+
+    Notes
+    -----
+    Differentiable to any order. Nothing is saved.
+    """
+    checks.check_floating("upsample_add", "input", input)
+    return _upsample_add(input, low, False, current_backend())[0]

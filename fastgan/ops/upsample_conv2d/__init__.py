@@ -1,0 +1,61 @@
+"""upsample_conv2d: schemas, fake kernels, table of backends. The derivatives are those of a bilinear op."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fastgan.ops import resampling
+from fastgan.ops.bilinear import define_bilinear_autograd
+from fastgan.ops.define import define_autocast, define_op
+from fastgan.ops.registry import OpTable
+from fastgan.ops.upsample_conv2d.forms import output_size
+
+__all__ = ["upsample_conv2d"]
+
+table = OpTable("upsample_conv2d", ("cpu", "reference"))
+
+
+def _check_forward(
+    name: str, input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, *_: Any
+) -> None:
+    resampling.check_exact(name, input, weight, bias, padding, groups)
+    size = output_size(input, weight, padding)
+    if min(input.shape[2:]) < 1 or min(size[2:]) < 1:
+        raise ValueError(
+            f"{name}: input must be large enough for the kernel {list(weight.shape[2:])} with padding {padding}, "
+            f"got {list(input.shape)}"
+        )
+
+
+def _check_backward(
+    name: str, grad: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, *_: Any
+) -> None:
+    resampling.check_backward(name, grad, input, weight, padding, groups, output_size)
+
+
+def _fake_forward(
+    input: Tensor, weight: Tensor, bias: Any, padding: list[int], groups: int, statistics: bool, _backend: Any
+) -> tuple[Tensor, Tensor]:
+    size = output_size(input, weight, padding)
+    output = resampling.empty_images(input, size, resampling.output_format(input, weight))
+    return output, resampling.empty_statistics(output, statistics)
+
+
+upsample_conv2d = define_op(
+    table,
+    "upsample_conv2d(Tensor input, Tensor weight, Tensor? bias, int[] padding, int groups, bool statistics,"
+    " str? backend) -> (Tensor output, Tensor statistics)",
+    _fake_forward,
+    _check_forward,
+)
+upsample_conv2d_backward = define_op(
+    table,
+    "upsample_conv2d_backward(Tensor grad_output, Tensor input, Tensor weight, int[] padding, int groups,"
+    " bool[] wanted, str? backend) -> (Tensor grad_input, Tensor grad_weight)",
+    resampling.fake_backward,
+    _check_backward,
+)
+define_bilinear_autograd(upsample_conv2d, upsample_conv2d_backward)
+define_autocast(upsample_conv2d, resampling.autocast)

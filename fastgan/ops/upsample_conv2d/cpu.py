@@ -1,0 +1,36 @@
+"""upsample_conv2d on the CPU: torch's convolution, and our box filter with what belongs to it in one pass."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastgan.ops import resampling
+from fastgan.ops.box_filter2d.cpu import box, unsupported_reason
+from fastgan.ops.upsample_conv2d import forms
+
+__all__ = ["unsupported_reason", "upsample_conv2d", "upsample_conv2d_backward"]
+
+
+def upsample_conv2d(
+    input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, statistics: bool
+) -> tuple[Tensor, Tensor]:
+    layout = resampling.output_format(input, weight)
+    gathered = resampling.empty_statistics(weight.new_empty(0, weight.shape[0]), statistics)
+
+    def epilogue(sums: Tensor, bias: Tensor | None) -> Tensor:
+        sums = sums.contiguous(memory_format=layout)
+        return box(sums, 0, bias=bias, statistics=gathered if statistics else None)
+
+    form = forms.choose(input, weight, padding, groups)
+    output = forms.forward(form, input, weight, bias, padding, groups, epilogue).contiguous(memory_format=layout)
+    if statistics and form != "quarter":
+        gathered = resampling.moments(output)
+    return output, gathered
+
+
+def upsample_conv2d_backward(
+    grad_output: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, wanted: list[bool]
+) -> tuple[Tensor, Tensor]:
+    form = forms.choose(input, weight, padding, groups)
+    grads = forms.backward(form, grad_output, input, weight, padding, groups, wanted, lambda x: box(x, 1))
+    return resampling.laid_out(grads, input, weight)
