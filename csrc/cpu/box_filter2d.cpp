@@ -65,6 +65,13 @@ struct Box {
     }
   }
 
+  template <class Act>
+  void read_both(int64_t plane, int64_t y, A* sums) const {
+    if (y < 0) return read<Act, false>(plane, 0, sums);
+    read<Act, false>(plane, y, sums);
+    if (y + 1 < call.height) read<Act, true>(plane, y + 1, sums);
+  }
+
   // One row of the output from the sums over two rows of the input.
   template <class Act>
   void write(int64_t row, const A* sums) const {
@@ -97,12 +104,10 @@ struct Box {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t plane = row / out_height();
       const int64_t y = row % out_height() - call.padding;  // the upper of the two rows
-      if (y < 0) {
-        read<Act, false>(plane, 0, sums.data());
-      } else {
-        read<Act, false>(plane, y, sums.data());
-        if (y + 1 < call.height) read<Act, true>(plane, y + 1, sums.data());
-      }
+      if (output_gate)
+        read_both<activation::Linear>(plane, y, sums.data());
+      else
+        read_both<Act>(plane, y, sums.data());
       fresh.reach((row + 1) * out_length());
       write<Act>(row, sums.data());
       if (statistics) statistics->add(output + row * out_length(), out_width(), call.inner, channel_of(row));

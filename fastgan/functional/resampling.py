@@ -230,7 +230,7 @@ def upsample_add(input: Tensor, low: Tensor) -> Tensor:
         ``[N, C, 2H, 2W]``; float32, float64, float16 or bfloat16; default or channels_last memory format, which the
         output has too.
     low : Tensor
-        ``[N, C, H, W]``, in input's dtype.
+        ``[N, C, H, W]``, in input's dtype (under autocast it is cast to it).
 
     Returns
     -------

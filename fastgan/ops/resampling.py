@@ -76,10 +76,13 @@ def check_backward(
     weight: Tensor,
     padding: list[int],
     groups: int,
+    wanted: list[bool],
     output_size: Callable[[Tensor, Tensor, list[int]], list[int]],
 ) -> None:
     """Raise unless the tensors are those of the derivative of an op with such an output."""
     check_exact(name, input, weight, None, padding, groups)
+    if len(wanted) != 2:
+        raise ValueError(f"{name}: wanted must be two bools, got {wanted}")
     expected = output_size(input, weight, padding)
     if list(grad.shape) != expected or grad.dtype != input.dtype or grad.device != input.device:
         raise ValueError(

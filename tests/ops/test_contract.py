@@ -233,7 +233,8 @@ def test_the_backward_uses_the_forward_s_backend(sample: Sample) -> None:
     with _RecordCalls() as recorded:
         first = torch.autograd.grad(_total(results), leaves, create_graph=True)
         torch.autograd.grad(_total(first), leaves, allow_unused=True)
-    assert recorded.calls and all(args[-1] == "reference" for _, args in recorded.calls)
+    assert recorded.calls or not hasattr(torch.ops.fastgan, f"{sample.op}_backward")
+    assert all(args[-1] == "reference" for _, args in recorded.calls)
 
 
 def _check_refusals(function: Callable[[Tensor], Tensor], x: Tensor, ops: str) -> None:
@@ -330,8 +331,8 @@ def _wrong(argument: Any, first: bool) -> Iterator[Any]:
                 yield [*argument[:i], wrong, *argument[i + 1 :]]
 
 
-def _takes_any_slice(op: Any, args: tuple[Any, ...]) -> set[int]:
-    """The arguments whose first dimension the others do not fix: the first, and a convolution's weight without a bias."""
+def _may_be_sliced(op: Any, args: tuple[Any, ...]) -> set[int]:
+    """The arguments whose first dimension the others leave free: the first, and the weight where there is no bias."""
     names = [argument.name for argument in op._schema.arguments]
     no_bias = "bias" in names and args[names.index("bias")] is None
     return {0} | {i for i, name in enumerate(names) if name == "weight" and no_bias}
@@ -342,9 +343,10 @@ def test_what_could_reach_a_raw_pointer_is_refused_by_the_op_itself(sample: Samp
     with _RecordCalls() as recorded:
         first_and_second(call, sample, sample.arguments(), seed=5)
     for op, args in recorded.calls:
-        free = _takes_any_slice(op, args)
+        if len(tensors(args)) == 1:
+            continue  # there is nothing that it could not match
         for i, argument in enumerate(args):
-            for wrong in _wrong(argument, first=i in free):
+            for wrong in _wrong(argument, i in _may_be_sliced(op, args)):
                 with pytest.raises((ValueError, TypeError), match=op._schema.name.partition("::")[2]):
                     op(*args[:i], wrong, *args[i + 1 :])
 

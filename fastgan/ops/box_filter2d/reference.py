@@ -17,7 +17,7 @@ def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
 
 def _slope(gate: Tensor, act: str, alpha: float) -> Tensor:
     below = {"linear": 1.0, "relu": 0.0, "lrelu": alpha}[act]
-    return torch.where(gate > 0, 1.0, below).to(gate.dtype)
+    return torch.full_like(gate, below).masked_fill(gate > 0, 1.0)
 
 
 def _box(x: Tensor, padding: int, scale: float) -> Tensor:

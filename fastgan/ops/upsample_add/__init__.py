@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fastgan.ops import checks, resampling
@@ -58,9 +57,8 @@ define_autograd(upsample_add, _setup, _backward)
 
 
 def _autocast(input: Tensor, low: Tensor, *rest: Any) -> tuple[Any, ...]:
-    # As torch's addition of tensors of two dtypes.
-    dtype = torch.promote_types(input.dtype, low.dtype)
-    return (input.to(dtype), low.to(dtype), *rest)
+    # An elementwise op runs in its input's dtype.
+    return (input, low.to(input.dtype), *rest)
 
 
 define_autocast(upsample_add, _autocast)

@@ -30,9 +30,9 @@ def _check_forward(
 
 
 def _check_backward(
-    name: str, grad: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, *_: Any
+    name: str, grad: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, wanted: list[bool], _: Any
 ) -> None:
-    resampling.check_backward(name, grad, input, weight, padding, groups, output_size)
+    resampling.check_backward(name, grad, input, weight, padding, groups, wanted, output_size)
 
 
 def _fake_forward(
