@@ -59,6 +59,7 @@ PYBIND11_MODULE(FASTGAN_MODULE, module) {
   module.def("elementary_float64", &elementary<double>);
   bind_bias_act(module);
   bind_box_filter2d(module);
+  bind_flip_weight(module);
   bind_spectral_norm(module);
   bind_upsample_add(module);
 }

@@ -43,75 +43,84 @@ struct Box {
   int64_t out_height() const { return call.height - 1 + 2 * call.padding; }
   int64_t out_width() const { return call.width - 1 + 2 * call.padding; }
   int64_t rows() const { return call.planes * out_height(); }
+  int64_t in_length() const { return call.width * call.inner; }
   int64_t out_length() const { return out_width() * call.inner; }
-  // Of a row of the input with its padding.
-  int64_t padded() const { return (call.width + 2 * call.padding) * call.inner; }
+  int64_t channel_of(int64_t row) const { return call.inner == 1 ? row / out_height() % call.channels : 0; }
 
-  // sums[i] = the values of input row y, or added to those there: the padding's elements are left alone.
-  template <class Act, bool add>
-  void read(int64_t plane, int64_t y, A* sums) const {
-    const int64_t length = call.width * call.inner;
-    const int64_t first = (plane * call.height + y) * length;
+  // Calls finish(i, sum) for each element of a row of the output, with sum that of two neighbours of an input row and
+  // of what `above` holds, which then holds the former.
+  template <class Value, class Finish>
+  void sweep(Value value, A* above, Finish finish) const {
+    const int64_t inner = call.inner, length = out_length();
+    const auto step = [&](int64_t i, A pair) {
+      const A sum = above[i] + pair;
+      above[i] = pair;
+      finish(i, sum);
+    };
+    if (call.padding == 0) {
+#pragma omp simd
+      for (int64_t i = 0; i < length; ++i) step(i, value(i) + value(i + inner));
+      return;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < inner; ++i) step(i, value(i));
+#pragma omp simd
+    for (int64_t i = inner; i < length - inner; ++i) step(i, value(i - inner) + value(i));
+#pragma omp simd
+    for (int64_t i = length - inner; i < length; ++i) step(i, value(i - inner));
+  }
+
+  // The same for input row y of a plane, which is zero outside of it.
+  template <class Act, class Finish>
+  void read(int64_t plane, int64_t y, A* above, Finish finish) const {
+    if (y < 0 || y >= call.height) return sweep([](int64_t) { return A(0); }, above, finish);
+    const int64_t first = (plane * call.height + y) * in_length();
     const T* x = input + first;
     const A alpha = A(call.alpha);
-    A* to = sums + call.padding * call.inner;
     if (input_gate) {
       const T* gate = input_gate + first;
-#pragma omp simd
-      for (int64_t i = 0; i < length; ++i) to[i] = (add ? to[i] : A(0)) + gated<Act>(load(x[i]), load(gate[i]), alpha);
+      sweep([=](int64_t i) { return gated<Act>(load(x[i]), load(gate[i]), alpha); }, above, finish);
     } else {
-#pragma omp simd
-      for (int64_t i = 0; i < length; ++i) to[i] = (add ? to[i] : A(0)) + activated<Act>(load(x[i]), alpha);
+      sweep([=](int64_t i) { return activated<Act>(load(x[i]), alpha); }, above, finish);
     }
   }
-
-  template <class Act>
-  void read_both(int64_t plane, int64_t y, A* sums) const {
-    if (y < 0) return read<Act, false>(plane, 0, sums);
-    read<Act, false>(plane, y, sums);
-    if (y + 1 < call.height) read<Act, true>(plane, y + 1, sums);
-  }
-
-  // One row of the output from the sums over two rows of the input.
-  template <class Act>
-  void write(int64_t row, const A* sums) const {
-    const int64_t inner = call.inner, length = out_length();
-    const A scale = A(call.scale), alpha = A(call.alpha);
-    T* y = output + row * length;
-    if (output_gate) {
-      const T* gate = output_gate + row * length;
-#pragma omp simd
-      for (int64_t i = 0; i < length; ++i)
-        y[i] = Store<T>::from(gated<Act>(scale * (sums[i] + sums[i + inner]), load(gate[i]), alpha));
-    } else if (!bias || inner == 1) {
-      const A constant = bias ? load(bias[channel_of(row)]) : A(0);
-#pragma omp simd
-      for (int64_t i = 0; i < length; ++i) y[i] = Store<T>::from(scale * (sums[i] + sums[i + inner]) + constant);
-    } else {
-      for (int64_t x = 0; x < length; x += inner)
-#pragma omp simd
-        for (int64_t c = 0; c < inner; ++c)
-          y[x + c] = Store<T>::from(scale * (sums[x + c] + sums[x + c + inner]) + load(bias[c]));
-    }
-  }
-
-  int64_t channel_of(int64_t row) const { return call.inner == 1 ? row / out_height() % call.channels : 0; }
 
   template <class Act>
   void run(int64_t begin, int64_t end, ChannelStatistics<T>* statistics) const {
-    std::vector<A> sums(padded());
-    FreshMemory<T> fresh(output, begin * out_length(), rows() * out_length());
+    const int64_t length = out_length();
+    const A scale = A(call.scale), alpha = A(call.alpha);
+    std::vector<A> pairs(length), biases(bias ? length : 0);
+    A* above = pairs.data();
+    FreshMemory<T> fresh(output, begin * length, rows() * length);
     for (int64_t row = begin; row < end; ++row) {
       const int64_t plane = row / out_height();
-      const int64_t y = row % out_height() - call.padding;  // the upper of the two rows
-      if (output_gate)
-        read_both<activation::Linear>(plane, y, sums.data());
-      else
-        read_both<Act>(plane, y, sums.data());
-      fresh.reach((row + 1) * out_length());
-      write<Act>(row, sums.data());
-      if (statistics) statistics->add(output + row * out_length(), out_width(), call.inner, channel_of(row));
+      const int64_t upper = row % out_height() - call.padding;  // of the two input rows
+      const bool first = row == begin || row % out_height() == 0;
+      fresh.reach((row + 1) * length);
+      T* y = output + row * length;
+      if (output_gate) {  // what the adjoint reads has not been activated
+        if (first) read<activation::Linear>(plane, upper, above, [](int64_t, A) {});
+        const T* gate = output_gate + row * length;
+        read<activation::Linear>(plane, upper + 1, above, [=](int64_t i, A sum) {
+          y[i] = Store<T>::from(gated<Act>(scale * sum, load(gate[i]), alpha));
+        });
+      } else {
+        if (first) read<Act>(plane, upper, above, [](int64_t, A) {});
+        if (bias) {
+          if (first) spread(channel_of(row), biases);
+          const A* b = biases.data();
+          read<Act>(plane, upper + 1, above, [=](int64_t i, A sum) { y[i] = Store<T>::from(scale * sum + b[i]); });
+        } else {
+          read<Act>(plane, upper + 1, above, [=](int64_t i, A sum) { y[i] = Store<T>::from(scale * sum); });
+        }
+      }
+      if (statistics) statistics->add(y, out_width(), call.inner, channel_of(row));
     }
+  }
+
+  // The bias of each element of a row.
+  void spread(int64_t channel, std::vector<A>& biases) const {
+    for (int64_t i = 0; i < out_length(); ++i) biases[i] = load(bias[call.inner == 1 ? channel : i % call.inner]);
   }
 };
 

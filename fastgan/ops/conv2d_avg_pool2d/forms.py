@@ -14,7 +14,6 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.ops.conv2d_avg_pool2d.table import prefers_stock
 from fastgan.ops.resampling import convolution_backward
 
 __all__ = ["Box", "backward", "choose", "forward", "output_size"]
@@ -27,7 +26,7 @@ def choose(input: Tensor, weight: Tensor, padding: list[int], groups: int) -> st
     """The name of the form for such arguments."""
     if list(weight.shape[2:]) == [1, 1] and padding == [0, 0]:
         return "commuted"
-    if (min(padding) == 0 and max(padding) > 0) or prefers_stock(input, weight, groups):
+    if min(padding) == 0 and max(padding) > 0:
         return "stock"
     return "quarter"
 

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.ops.resampling import convolution_backward, sum_pool
-from fastgan.ops.upsample_conv2d.table import prefers_stock
+from fastgan.ops.layout import image_format
+from fastgan.ops.resampling import convolution_backward, output_format, sum_pool
 
-__all__ = ["backward", "choose", "forward", "output_size"]
+__all__ = ["backward", "choose", "flipped", "forward", "output_size"]
 
 #: The box filter of an image, without padding, plus a bias; and of a gradient, with padding 1.
 Epilogue = Callable[[Tensor, "Tensor | None"], Tensor]
 Box = Callable[[Tensor], Tensor]
+#: :func:`flipped` by any means.
+Flip = Callable[[Tensor, int, torch.memory_format], Tensor]
 
 
 def choose(input: Tensor, weight: Tensor, padding: list[int], groups: int) -> str:
@@ -29,7 +32,7 @@ def choose(input: Tensor, weight: Tensor, padding: list[int], groups: int) -> st
     kernel = list(weight.shape[2:])
     if kernel == [1, 1] and padding == [0, 0]:
         return "commuted"
-    if any(p > k - 2 for k, p in zip(kernel, padding, strict=True)) or prefers_stock(input, weight, groups):
+    if any(p > k - 2 for k, p in zip(kernel, padding, strict=True)):
         return "stock"
     return "quarter"
 
@@ -41,10 +44,10 @@ def output_size(input: Tensor, weight: Tensor, padding: list[int]) -> list[int]:
     return [n, weight.shape[0], *spatial]
 
 
-def _transposed(weight: Tensor, groups: int) -> Tensor:
+def flipped(weight: Tensor, groups: int, layout: torch.memory_format) -> Tensor:
     """The weight flipped, and with its channels as a transposed convolution wants them; its own inverse."""
     blocks = weight.flip(2, 3).unflatten(0, (groups, -1))
-    return blocks.transpose(1, 2).flatten(0, 1)
+    return blocks.transpose(1, 2).flatten(0, 1).contiguous(memory_format=layout)
 
 
 def _geometry(weight: Tensor, padding: list[int]) -> list[int]:
@@ -52,12 +55,20 @@ def _geometry(weight: Tensor, padding: list[int]) -> list[int]:
 
 
 def forward(
-    form: str, input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, epilogue: Epilogue
+    form: str,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: list[int],
+    groups: int,
+    epilogue: Epilogue,
+    flip: Flip = flipped,
 ) -> Tensor:
     """The output, with the box filter of the quarter form done by `epilogue`."""
     if form == "quarter":
         cropped = _geometry(weight, padding)
-        sums = F.conv_transpose2d(input, _transposed(weight, groups), None, 2, cropped, groups=groups)
+        turned = flip(weight, groups, output_format(input, weight))
+        sums = F.conv_transpose2d(input, turned, None, 2, cropped, groups=groups)
         return epilogue(sums, bias)
     if form == "commuted":
         return F.interpolate(F.conv2d(input, weight, bias, groups=groups), scale_factor=2)
@@ -73,14 +84,16 @@ def backward(
     groups: int,
     wanted: list[bool],
     box: Box,
+    flip: Flip = flipped,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of input and weight where `wanted`."""
     if form == "quarter":
         cropped = _geometry(weight, padding)
-        of_input, of_weight = convolution_backward(
-            box(grad), input, _transposed(weight, groups), 2, cropped, groups, wanted, transposed=True
+        turned = flip(weight, groups, output_format(input, weight))
+        of_input, of_turned = convolution_backward(
+            box(grad), input, turned, 2, cropped, groups, wanted, transposed=True
         )
-        return of_input, None if of_weight is None else _transposed(of_weight, groups)
+        return of_input, None if of_turned is None else flip(of_turned, groups, image_format(weight))
     if form == "commuted":
         return convolution_backward(sum_pool(grad), input, weight, 1, padding, groups, wanted)
     upsampled = F.interpolate(input, scale_factor=2)
