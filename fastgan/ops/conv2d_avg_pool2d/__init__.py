@@ -14,7 +14,7 @@ from fastgan.ops.registry import OpTable
 
 __all__ = ["conv2d_avg_pool2d"]
 
-table = OpTable("conv2d_avg_pool2d", ("cpu", "reference"))
+table = OpTable("conv2d_avg_pool2d", ("cpu", "triton", "reference"))
 
 
 def _check_forward(

@@ -1,0 +1,121 @@
+"""Statistics of each channel of what a Triton kernel writes: mean and sum of squared deviations, without atomics.
+
+Every program leaves the count, mean and squared deviations of its own numbers; a second, small kernel merges them in
+fixed order (T. F. Chan, G. H. Golub, R. J. LeVeque, 1979), in float64. No squares of the numbers themselves are summed.
+"""
+
+# No `from __future__ import annotations` where kernels live: Triton reads their annotations.
+# mypy: disable-error-code=no-untyped-def
+import torch
+from torch import Tensor
+
+from fastgan.ops.resampling import accumulator
+from fastgan.ops.triton_support import tl, triton
+
+__all__ = ["empty_partials", "merge", "store_block", "store_partial", "update"]
+
+_BLOCK_ROWS = 128
+_BLOCK_COLS = 8
+
+
+@triton.jit
+def update(mean, m2, value, count):
+    """Each lane's mean and squared deviations with one more value, the lane's `count`-th."""
+    distance = value - mean
+    mean += distance * (1.0 / count)
+    return mean, m2 + distance * (value - mean)
+
+
+@triton.jit
+def store_partial(partial_ptr, place, partials, channels, count, mean, m2, mask):
+    """Write a channel's count, mean and squared deviations into [3, partials, channels]; `place` is in the last two."""
+    plane = tl.cast(partials, tl.int64) * channels
+    tl.store(partial_ptr + place, tl.broadcast_to(count.to(mean.dtype), mean.shape), mask=mask)
+    tl.store(partial_ptr + plane + place, mean, mask=mask)
+    tl.store(partial_ptr + 2 * plane + place, m2, mask=mask)
+
+
+@triton.jit
+def store_block(
+    partial_ptr,  # [3, partials, channels] of the accumulating dtype
+    partials,
+    channels,
+    line,
+    column,
+    block,
+    lines,
+    columns,
+    pieces,
+    count,  # of each lane
+    mean,
+    m2,
+    CHANNELS_LAST: tl.constexpr,
+    COLS: tl.constexpr,
+):
+    """Merge the lanes of a block of :mod:`fastgan.ops.triton_images` that are of one channel, and write that."""
+    below, along, piece = block
+    valid = (line < lines) & (column < columns)
+    AXIS: tl.constexpr = 0 if CHANNELS_LAST else 1
+    lanes = tl.sum(valid.to(mean.dtype), AXIS, keep_dims=True)
+    lanes = tl.where(lanes > 0, lanes, 1.0)
+    center = tl.sum(tl.where(valid, mean, 0.0), AXIS, keep_dims=True) / lanes
+    away = mean - center
+    m2 = tl.sum(tl.where(valid, m2 + away * away * count, 0.0), AXIS, keep_dims=True)
+    if CHANNELS_LAST:
+        place = (below * pieces + piece).to(tl.int64) * channels + column
+        mask = column < channels
+    else:
+        image = line // channels
+        place = ((image * tl.cdiv(columns, COLS) + along) * pieces + piece).to(tl.int64) * channels + line % channels
+        mask = line < lines
+    store_partial(partial_ptr, place, partials, channels, lanes * count, center, m2, mask)
+
+
+@triton.jit(do_not_specialize=["partials"])
+def merge_moments_kernel(
+    partial_ptr,  # [3, partials, channels] of the accumulating dtype
+    statistics_ptr,  # [2, channels]
+    partials,
+    channels,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_COLS: tl.constexpr,
+):
+    rows = tl.arange(0, BLOCK_ROWS)[:, None]
+    channel = tl.program_id(0) * BLOCK_COLS + tl.arange(0, BLOCK_COLS)[None, :]
+    plane = tl.cast(partials, tl.int64) * channels
+    count = tl.zeros((BLOCK_ROWS, BLOCK_COLS), tl.float64)
+    total = tl.zeros((BLOCK_ROWS, BLOCK_COLS), tl.float64)
+    for first in range(0, partials, BLOCK_ROWS):
+        mask = (first + rows < partials) & (channel < channels)
+        at = partial_ptr + (first + rows).to(tl.int64) * channels + channel
+        numbers = tl.load(at, mask=mask, other=0.0).to(tl.float64)
+        count += numbers
+        total += numbers * tl.load(at + plane, mask=mask, other=0.0).to(tl.float64)
+    numbers = tl.sum(count, 0, keep_dims=True)
+    mean = tl.sum(total, 0, keep_dims=True) / tl.where(numbers > 0, numbers, 1.0)
+    total = tl.zeros((BLOCK_ROWS, BLOCK_COLS), tl.float64)
+    for first in range(0, partials, BLOCK_ROWS):
+        mask = (first + rows < partials) & (channel < channels)
+        at = partial_ptr + (first + rows).to(tl.int64) * channels + channel
+        away = tl.load(at + plane, mask=mask, other=0.0).to(tl.float64) - mean
+        total += tl.load(at + 2 * plane, mask=mask, other=0.0).to(tl.float64)
+        total += away * away * tl.load(at, mask=mask, other=0.0).to(tl.float64)
+    m2 = tl.sum(total, 0, keep_dims=True)
+    OUT: tl.constexpr = statistics_ptr.dtype.element_ty
+    tl.store(statistics_ptr + channel, mean.to(OUT), mask=channel < channels)
+    tl.store(statistics_ptr + channels + channel, m2.to(OUT), mask=channel < channels)
+
+
+def empty_partials(output: Tensor, partials: int) -> Tensor:
+    """Memory for the partial statistics of the channels of `output`."""
+    size = (3, partials, output.shape[1])
+    return torch.empty(size, dtype=accumulator(output.dtype), device=output.device)
+
+
+def merge(partial: Tensor, statistics: Tensor) -> None:
+    """Write the statistics [2, channels] that the partial ones make up."""
+    _, partials, channels = partial.shape
+    rows = min(_BLOCK_ROWS, triton.next_power_of_2(partials))
+    merge_moments_kernel[(triton.cdiv(channels, _BLOCK_COLS),)](
+        partial, statistics, partials, channels, BLOCK_ROWS=rows, BLOCK_COLS=_BLOCK_COLS, num_warps=4
+    )
