@@ -1,7 +1,8 @@
 """How Triton kernels that work on images share them among programs, in both memory formats.
 
-An image tensor is a set of lines, each of so many rows below each other: in channels_last a line is one column of pixels
-of one image and has all channels side by side; in the default format it is one plane and has its pixels side by side.
+An image tensor is a set of lines, each of so many rows below each other: in channels_last a line is one column of
+pixels of one image and has all channels side by side; in the default format it is one plane and has its pixels side by
+side.
 A program takes a block [LINES, COLS] of lines and of what is side by side, and walks down some of the rows.
 """
 

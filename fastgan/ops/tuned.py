@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-__all__ = ["FORMS", "Table", "default_path", "describe", "form_for", "load"]
+__all__ = ["FORMS", "Table", "default_path", "describe", "forcing", "form_for", "load"]
 
 #: Of each op, the forms that a table may choose.
 FORMS = {"upsample_conv2d": ("stock", "quarter", "fused"), "conv2d_avg_pool2d": ("stock", "quarter")}
 
 #: GPU's name → op → :func:`describe` → form.
 Table = dict[str, dict[str, dict[str, str]]]
+
+_forced: str | None = None  # of all threads: the backward runs in autograd's
 
 
 def default_path() -> Path:
@@ -75,8 +79,21 @@ def _gpu_name(index: int) -> str:
     return torch.cuda.get_device_name(index)
 
 
+@contextlib.contextmanager
+def forcing(form: str) -> Iterator[None]:
+    """Use `form` for every layer that a table could choose a form for, in all threads."""
+    global _forced
+    outer, _forced = _forced, form
+    try:
+        yield
+    finally:
+        _forced = outer
+
+
 def form_for(op: str, input: Tensor, weight: Tensor) -> str | None:
     """The tuned form of `op` for such a layer on the GPU that has `input`; None where there is none."""
+    if _forced is not None:
+        return _forced
     if input.device.type != "cuda":
         return None
     layers = _saved().get(_gpu_name(input.device.index), {}).get(op)

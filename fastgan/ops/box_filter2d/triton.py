@@ -7,7 +7,7 @@ is read for itself and for its neighbour, the second time from the cache.
 # No `from __future__ import annotations` where kernels live: Triton reads their annotations. It also needs the
 # `else` after a `return`, to know that what follows is not reached.
 # mypy: disable-error-code=no-untyped-def
-# ruff: noqa: RET505
+# ruff: noqa: RET505, SIM300
 import torch
 from torch import Tensor
 
@@ -94,9 +94,7 @@ def box_filter2d_kernel(
     for row in range(first, end):
         source += width * inner
         present = row - PADDING + 1 < height
-        below = _neighbours(
-            input_ptr, input_gate_ptr, source, inner, valid, x, width, present, alpha_, BEFORE, ACC
-        )
+        below = _neighbours(input_ptr, input_gate_ptr, source, inner, valid, x, width, present, alpha_, BEFORE, ACC)
         y = (above + below) * scale_
         above = below
         if output_gate_ptr is not None:

@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` where kernels live: Triton reads their annotations.
 # mypy: disable-error-code=no-untyped-def
+# ruff: noqa: SIM300
 import torch
 from torch import Tensor
 
@@ -72,9 +73,7 @@ def upsample_add(input: Tensor, low: Tensor, statistics: bool) -> tuple[Tensor, 
     cut = plan(input, height // 2, width, reduces=statistics)
     partial = empty_partials(output, cut.partials) if statistics else None
     with torch.cuda.device_of(input):
-        upsample_add_kernel[cut.grid](
-            input, low, output, partial, *cut.extents(), width, cut.partials, **cut.blocks()
-        )
+        upsample_add_kernel[cut.grid](input, low, output, partial, *cut.extents(), width, cut.partials, **cut.blocks())
         if partial is not None:
             merge(partial, gathered)
     return output, gathered

@@ -1,4 +1,4 @@
-"""A convolution's weight turned into that of its transposed convolution, in one pass: torch's flip and copy take two."""
+"""A convolution's weight turned into that of its transposed convolution in one pass; torch's flip and copy take two."""
 
 # No `from __future__ import annotations` where kernels live: Triton reads their annotations.
 # mypy: disable-error-code=no-untyped-def
@@ -20,29 +20,29 @@ def flip_weight_kernel(
     rows,
     cols,
     taps,
-    group_stride,
+    kernel_width,
     row_stride,
     col_stride,
-    turned_group_stride,
-    turned_row_stride,
-    turned_col_stride,
-    kernel_width,
     height_stride,
     width_stride,
+    turned_row_stride,
+    turned_col_stride,
     turned_height_stride,
     turned_width_stride,
     BLOCK: tl.constexpr,
 ):
-    tap, group = tl.program_id(1), tl.program_id(2).to(tl.int64)
-    r = tl.program_id(0) // tl.cdiv(cols, BLOCK) * BLOCK + tl.arange(0, BLOCK)[:, None]
-    c = tl.program_id(0) % tl.cdiv(cols, BLOCK) * BLOCK + tl.arange(0, BLOCK)[None, :]
+    across = tl.cdiv(cols * taps, BLOCK)
+    group = tl.program_id(1).to(tl.int64)
+    r = tl.program_id(0) // across * BLOCK + tl.arange(0, BLOCK)[:, None]
+    q = tl.program_id(0) % across * BLOCK + tl.arange(0, BLOCK)[None, :]  # in the order of channels_last
+    tap, c = q // cols, q % cols
     other = taps - 1 - tap
-    source = group * group_stride + tap // kernel_width * height_stride + tap % kernel_width * width_stride
-    target = turned_ptr + group * turned_group_stride + other // kernel_width * turned_height_stride
-    target += other % kernel_width * turned_width_stride
-    mask = (r < rows) & (c < cols)
-    w = tl.load(weight_ptr + source + r.to(tl.int64) * row_stride + c.to(tl.int64) * col_stride, mask=mask)
-    tl.store(target + r.to(tl.int64) * turned_row_stride + c.to(tl.int64) * turned_col_stride, w, mask=mask)
+    mask = (r < rows) & (q < cols * taps)
+    source = (group * rows + r) * row_stride + c * col_stride
+    source += tap // kernel_width * height_stride + tap % kernel_width * width_stride
+    target = (group * cols + c) * turned_col_stride + r * turned_row_stride
+    target += other // kernel_width * turned_height_stride + other % kernel_width * turned_width_stride
+    tl.store(turned_ptr + target, tl.load(weight_ptr + source, mask=mask), mask=mask)
 
 
 def flip(weight: Tensor, groups: int, layout: torch.memory_format) -> Tensor:
@@ -52,13 +52,11 @@ def flip(weight: Tensor, groups: int, layout: torch.memory_format) -> Tensor:
     turned = empty_images(weight, [groups * cols, rows, height, width], layout)
     if turned.numel() == 0:
         return turned
-    blocks = triton.cdiv(rows, _BLOCK) * triton.cdiv(cols, _BLOCK)
+    blocks = triton.cdiv(rows, _BLOCK) * triton.cdiv(cols * height * width, _BLOCK)
+    col_stride, row_stride, *turned_strides = turned.stride()
     with torch.cuda.device_of(weight):
-        flip_weight_kernel[(blocks, height * width, groups)](
-            weight, turned, rows, cols, height * width,
-            rows * weight.stride(0), weight.stride(0), weight.stride(1),
-            cols * turned.stride(0), turned.stride(1), turned.stride(0),
-            width, weight.stride(2), weight.stride(3), turned.stride(2), turned.stride(3),
-            BLOCK=_BLOCK, num_warps=4,
+        flip_weight_kernel[(blocks, groups)](
+            weight, turned, rows, cols, height * width, width, *weight.stride(), row_stride, col_stride,
+            *turned_strides, BLOCK=_BLOCK, num_warps=4,
         )  # fmt: skip
     return turned

@@ -6,8 +6,10 @@ its neighbours below and to the right. A program has TILE_ROWS × TILE_COLS cell
 has too. Rows of cells run through all images: each image has one row and one column of cells more than pixels.
 """
 
-# No `from __future__ import annotations` where kernels live: Triton reads their annotations.
+# No `from __future__ import annotations` where kernels live: Triton reads their annotations. It also needs the
+# `else` after a `return`, to know that what follows is not reached.
 # mypy: disable-error-code=no-untyped-def
+# ruff: noqa: RET505
 from typing import NamedTuple
 
 import torch
@@ -30,6 +32,20 @@ def _later(z, by, CELLS: tl.constexpr, BLOCK_OUT: tl.constexpr):
 def _product(a, tap_ptr, mask, sums):
     b = tl.load(tap_ptr, mask=mask, other=0.0)
     return tl.dot(a, b, sums, input_precision="ieee")
+
+
+@triton.jit
+def _write(pointers, sums, bias, mask, count, partial_ptr):
+    """Store the sums with the bias; mean and squared deviations of what is stored, of `count` cells, where wanted."""
+    y = (sums + bias[None, :]).to(pointers.dtype.element_ty)
+    tl.store(pointers, y, mask=mask)
+    if partial_ptr is not None:
+        y = y.to(tl.float32)
+        mean = tl.sum(tl.where(mask, y, 0.0), 0) / tl.where(count > 0, count, 1.0)
+        away = tl.where(mask, y - mean[None, :], 0.0)
+        return mean, tl.sum(away * away, 0)
+    else:
+        return bias, bias
 
 
 @triton.jit
@@ -88,38 +104,30 @@ def upsample_conv2d_kernel(
         ee = _product(a, tap, wanted, ee)
         pixel += BLOCK_IN
         tap += BLOCK_IN
-    even_even, odd_even = ee + eo, oe + oo
-    even_odd = eo + _later(ee, 1, CELLS, BLOCK_OUT)
-    odd_odd = oo + _later(oe, 1, CELLS, BLOCK_OUT)
-    y00, y01 = even_even + odd_even, even_odd + odd_odd
-    y10 = odd_even + _later(even_even, TILE_COLS, CELLS, BLOCK_OUT)
-    y11 = odd_odd + _later(even_odd, TILE_COLS, CELLS, BLOCK_OUT)
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + o, mask=o < c_out, other=0.0).to(tl.float32)[None, :]
-        y00 += bias
-        y01 += bias
-        y10 += bias
-        y11 += bias
-    y00, y01, y10, y11 = y00.to(OUT), y01.to(OUT), y10.to(OUT), y11.to(OUT)
     own = here & (cell // TILE_COLS < TILE_ROWS - 1) & (cell % TILE_COLS < TILE_COLS - 1)
     mask = own[:, None] & (o < c_out)[None, :]
     at = output_ptr + (((n.to(tl.int64) * 2 * height + 2 * i) * 2 * width + 2 * j) * c_out)[:, None] + o[None, :]
     below = at + tl.cast(2 * width, tl.int64) * c_out
-    tl.store(at, y00, mask=mask)
-    tl.store(at + c_out, y01, mask=mask)
-    tl.store(below, y10, mask=mask)
-    tl.store(below + c_out, y11, mask=mask)
+    bias = tl.zeros((BLOCK_OUT,), tl.float32)
+    if bias_ptr is not None:
+        bias = tl.load(bias_ptr + o, mask=o < c_out, other=0.0).to(tl.float32)
+    count = tl.sum(own.to(tl.float32))
+    # One output after the other, that few registers are alive at a time.
+    upper, lower = eo + _later(ee, 1, CELLS, BLOCK_OUT), oo + _later(oe, 1, CELLS, BLOCK_OUT)
+    mean01, m201 = _write(at + c_out, upper + lower, bias, mask, count, partial_ptr)
+    mean11, m211 = _write(
+        below + c_out, lower + _later(upper, TILE_COLS, CELLS, BLOCK_OUT), bias, mask, count, partial_ptr
+    )
+    upper, lower = ee + eo, oe + oo
+    mean00, m200 = _write(at, upper + lower, bias, mask, count, partial_ptr)
+    mean10, m210 = _write(below, lower + _later(upper, TILE_COLS, CELLS, BLOCK_OUT), bias, mask, count, partial_ptr)
     if partial_ptr is not None:
-        count = 4.0 * tl.sum(own.to(tl.float32))
-        zero = tl.zeros((CELLS, BLOCK_OUT), tl.float32)
-        y00, y01 = tl.where(mask, y00.to(tl.float32), zero), tl.where(mask, y01.to(tl.float32), zero)
-        y10, y11 = tl.where(mask, y10.to(tl.float32), zero), tl.where(mask, y11.to(tl.float32), zero)
-        mean = tl.sum((y00 + y01) + (y10 + y11), 0) / tl.where(count > 0, count, 1.0)
-        y00, y01, y10, y11 = y00 - mean[None, :], y01 - mean[None, :], y10 - mean[None, :], y11 - mean[None, :]
-        away = (y00 * y00 + y01 * y01) + (y10 * y10 + y11 * y11)
-        m2 = tl.sum(tl.where(mask, away, zero), 0)
+        mean = 0.25 * ((mean00 + mean01) + (mean10 + mean11))
+        mean00, mean01, mean10, mean11 = mean00 - mean, mean01 - mean, mean10 - mean, mean11 - mean
+        between = (mean00 * mean00 + mean01 * mean01) + (mean10 * mean10 + mean11 * mean11)
+        m2 = (m200 + m201) + (m210 + m211) + count * between
         place = tl.program_id(0).to(tl.int64) * c_out + o
-        store_partial(partial_ptr, place, partials, c_out, count, mean, m2, o < c_out)
+        store_partial(partial_ptr, place, partials, c_out, 4.0 * count, mean, m2, o < c_out)
 
 
 class Tile(NamedTuple):
@@ -137,9 +145,10 @@ class Tile(NamedTuple):
 def tile_of(input: Tensor, c_out: int) -> Tile:
     """The block for such an input: by shape, dtype and vendor alone."""
     width, wide = input.shape[3], input.dtype == torch.float32
-    cells = 64 if wide or torch.version.hip else 128
-    block_out = min(32 if wide else 64, max(16, triton.next_power_of_2(c_out)))
-    block_in = min(16 if wide or torch.version.hip else 32, max(16, triton.next_power_of_2(input.shape[1])))
+    # As many accumulators as registers hold without spilling, on every architecture.
+    cells = 32 if wide else 64 if torch.version.hip else 128
+    block_out = min(32, max(16, triton.next_power_of_2(c_out)))
+    block_in = min(16 if wide else 32, max(16, triton.next_power_of_2(input.shape[1])))
 
     def written(cols: int) -> float:
         """The share of cells that are written."""
@@ -147,7 +156,9 @@ def tile_of(input: Tensor, c_out: int) -> Tile:
         return (rows - 1) * width / (triton.cdiv(width, cols - 1) * cells)
 
     cols = max((c for c in (2, 3, 5, 9, 17)), key=written)
-    return Tile(cells // cols, cols, cells, block_out, block_in, cells // 16, 1 if torch.version.hip else 3)
+    return Tile(
+        cells // cols, cols, cells, block_out, block_in, 8 if wide else cells // 16, 1 if torch.version.hip else 3
+    )
 
 
 def fused(input: Tensor, weight: Tensor, bias: Tensor | None, statistics: Tensor | None = None) -> Tensor:
