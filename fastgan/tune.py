@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import statistics
@@ -32,13 +33,11 @@ class Layer(NamedTuple):
 
 
 def _generator(channels: tuple[int, ...], size: int) -> list[Layer]:
-    pairs = zip(channels, channels[1:], strict=False)
-    return [Layer("upsample_conv2d", a, b, size << i) for i, (a, b) in enumerate(pairs)]
+    return [Layer("upsample_conv2d", a, b, size << i) for i, (a, b) in enumerate(itertools.pairwise(channels))]
 
 
 def _discriminator(channels: tuple[int, ...], size: int) -> list[Layer]:
-    pairs = zip(channels, channels[1:], strict=False)
-    return [Layer("conv2d_avg_pool2d", a, b, size >> i) for i, (a, b) in enumerate(pairs)]
+    return [Layer("conv2d_avg_pool2d", a, b, size >> i) for i, (a, b) in enumerate(itertools.pairwise(channels))]
 
 
 #: Those of BigGAN-128, SNGAN-32 and a network of StyleGAN's widths; each once.
@@ -46,8 +45,7 @@ LAYERS = list(
     dict.fromkeys(
         [
             *_generator((1536, 1536, 768, 384, 192, 96), 4),
-            *_discriminator((96, 96), 128),
-            *(Layer("conv2d_avg_pool2d", c, c, 64 * 192 // c) for c in (192, 384, 768, 1536)),
+            *(Layer("conv2d_avg_pool2d", 96 << i, 96 << i, 128 >> i) for i in range(5)),
             *_generator((256, 256, 256, 256), 4),
             *_discriminator((128, 128, 128), 32),
             *_generator((512, 512, 512, 512, 256, 128, 64), 4),
@@ -75,9 +73,8 @@ def candidates(
     layer: Layer, batch: int, dtype: torch.dtype, device: str
 ) -> tuple[str, dict[str, Callable[[], object]]]:
     """What a saved table calls the layer, and for each form a call of it, forward and backward, in channels_last."""
-    like = {"dtype": dtype, "device": device}
-    input = torch.randn(batch, layer.c_in, layer.size, layer.size, **like)
-    weight = torch.randn(layer.c_out, layer.c_in, 3, 3, **like) * (9 * layer.c_in) ** -0.5
+    input = torch.randn(batch, layer.c_in, layer.size, layer.size, dtype=dtype, device=device)
+    weight = torch.randn(layer.c_out, layer.c_in, 3, 3, dtype=dtype, device=device) * (9 * layer.c_in) ** -0.5
     input, weight = (x.contiguous(memory_format=torch.channels_last).requires_grad_() for x in (input, weight))
     op = getattr(functional, layer.op)
 

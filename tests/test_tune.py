@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -100,7 +101,9 @@ def test_a_malformed_file_is_reported_once_and_not_used(text: str, message: str)
         tuned.load(path)
     with pytest.warns(UserWarning, match="tuned table is not used"):
         assert chosen(*layer()) is None
-    assert chosen(*layer()) is None  # warnings would fail here
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert chosen(*layer()) is None
 
 
 @pytest.mark.parametrize("form", ["stock", "quarter", "fused"])

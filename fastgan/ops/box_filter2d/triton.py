@@ -14,7 +14,7 @@ from torch import Tensor
 from fastgan.ops.bias_act.triton_activations import slope, value
 from fastgan.ops.layout import image_format
 from fastgan.ops.triton_images import block_of, plan
-from fastgan.ops.triton_moments import empty_partials, merge, store_block, update
+from fastgan.ops.triton_moments import add_row, empty_partials, merge, store_block
 from fastgan.ops.triton_support import tl, triton, unsupported_reason
 
 __all__ = ["box", "box_filter2d", "box_filter2d_backward", "unsupported_reason"]
@@ -47,7 +47,7 @@ def box_filter2d_kernel(
     output_gate_ptr,  # like output, or None
     bias_ptr,  # [channels], or None
     output_ptr,  # [planes, rows, out_width, inner]
-    partial_ptr,  # [3, partials, channels] of the accumulating dtype, or None
+    partial_ptr,  # [3, partials, channels] of float64, or None
     lines,
     columns,
     rows,
@@ -89,8 +89,9 @@ def box_filter2d_kernel(
     above = _neighbours(
         input_ptr, input_gate_ptr, source, inner, valid, x, width, first >= PADDING, alpha_, BEFORE, ACC
     )
-    mean = tl.zeros((LINES, COLS), ACC)
-    m2 = tl.zeros((LINES, COLS), ACC)
+    shift = tl.zeros((LINES, COLS), ACC)
+    total = tl.zeros((LINES, COLS), ACC)
+    squares = tl.zeros((LINES, COLS), ACC)
     for row in range(first, end):
         source += width * inner
         present = row - PADDING + 1 < height
@@ -104,12 +105,12 @@ def box_filter2d_kernel(
         y = y.to(OUT)
         tl.store(output_ptr + target, y, mask=valid)
         if partial_ptr is not None:
-            mean, m2 = update(mean, m2, y.to(ACC), (row - first + 1).to(ACC))
+            shift, total, squares = add_row(shift, total, squares, y.to(ACC), row == first)
         target += out_width * inner
     if partial_ptr is not None:
         store_block(
             partial_ptr, partials, channels, line, column, block, lines, columns, tl.cdiv(rows, steps),
-            (end - first).to(ACC), mean, m2, CHANNELS_LAST, COLS,
+            (end - first).to(ACC), shift, total, squares, CHANNELS_LAST, COLS,
         )  # fmt: skip
 
 

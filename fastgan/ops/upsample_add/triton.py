@@ -9,7 +9,7 @@ from torch import Tensor
 from fastgan.ops import resampling
 from fastgan.ops.layout import image_format
 from fastgan.ops.triton_images import block_of, plan
-from fastgan.ops.triton_moments import empty_partials, merge, store_block, update
+from fastgan.ops.triton_moments import add_row, empty_partials, merge, store_block
 from fastgan.ops.triton_support import tl, triton, unsupported_reason
 
 __all__ = ["unsupported_reason", "upsample_add"]
@@ -20,7 +20,7 @@ def upsample_add_kernel(
     input_ptr,  # [planes, 2 * rows, width, inner]: planes = images and inner = channels, or images * channels and 1
     low_ptr,  # [planes, rows, width / 2, inner]
     output_ptr,  # like input
-    partial_ptr,  # [3, partials, channels] of the accumulating dtype, or None
+    partial_ptr,  # [3, partials, channels] of float64, or None
     lines,
     columns,
     rows,
@@ -44,21 +44,22 @@ def upsample_add_kernel(
     row = plane.to(tl.int64) * rows + first
     at = (row * 2 * width + x) * inner + c
     low_at = (row * (width // 2) + x // 2) * inner + c
-    mean = tl.zeros((LINES, COLS), ACC)
-    m2 = tl.zeros((LINES, COLS), ACC)
+    shift = tl.zeros((LINES, COLS), ACC)
+    total = tl.zeros((LINES, COLS), ACC)
+    squares = tl.zeros((LINES, COLS), ACC)
     for step in range(end - first):
         low = tl.load(low_ptr + low_at, mask=valid).to(ACC)
         for half in tl.static_range(2):
             y = (tl.load(input_ptr + at, mask=valid).to(ACC) + low).to(OUT)
             tl.store(output_ptr + at, y, mask=valid)
             if partial_ptr is not None:
-                mean, m2 = update(mean, m2, y.to(ACC), (2 * step + half + 1).to(ACC))
+                shift, total, squares = add_row(shift, total, squares, y.to(ACC), 2 * step + half == 0)
             at += width * inner
         low_at += width // 2 * inner
     if partial_ptr is not None:
         store_block(
             partial_ptr, partials, channels, line, column, block, lines, columns, tl.cdiv(rows, steps),
-            (2 * (end - first)).to(ACC), mean, m2, CHANNELS_LAST, COLS,
+            (2 * (end - first)).to(ACC), shift, total, squares, CHANNELS_LAST, COLS,
         )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """The quarter form of upsample_conv2d in one Triton kernel: the sums before the box filter stay in registers.
 
 With the output's rows and columns split by parity, the transposed convolution of stride 2 is four convolutions of the
-input with parts of the kernel: 9 products for each cell (i, j). The box filter then adds the four values of a cell and of
-its neighbours below and to the right. A program has TILE_ROWS × TILE_COLS cells, and writes those whose neighbours it
-has too. Rows of cells run through all images: each image has one row and one column of cells more than pixels.
+input with parts of the kernel: 9 products for each cell (i, j). The box filter then adds the four values of a cell and
+of its neighbours below and to the right. A program has TILE_ROWS × TILE_COLS cells, and writes those whose neighbours
+it has too. Rows of cells run through all images: each image has one row and one column of cells more than pixels.
 """
 
 # No `from __future__ import annotations` where kernels live: Triton reads their annotations. It also needs the
@@ -41,9 +41,11 @@ def _write(pointers, sums, bias, mask, count, partial_ptr):
     tl.store(pointers, y, mask=mask)
     if partial_ptr is not None:
         y = y.to(tl.float32)
-        mean = tl.sum(tl.where(mask, y, 0.0), 0) / tl.where(count > 0, count, 1.0)
-        away = tl.where(mask, y - mean[None, :], 0.0)
-        return mean, tl.sum(away * away, 0)
+        count = tl.where(count > 0, count, 1.0)
+        near = tl.sum(tl.where(mask, y, 0.0), 0) / count  # the mean, rounded
+        away = tl.where(mask, y - near[None, :], 0.0)
+        rest = tl.sum(away, 0)
+        return near.to(tl.float64) + (rest / count).to(tl.float64), tl.sum(away * away, 0) - rest * (rest / count)
     else:
         return bias, bias
 
@@ -54,7 +56,7 @@ def upsample_conv2d_kernel(
     weight_ptr,  # [c_out, 3, 3, c_in]
     bias_ptr,  # [c_out], or None
     output_ptr,  # [images, 2 * height, 2 * width, c_out]
-    partial_ptr,  # [3, partials, c_out] of float32, or None
+    partial_ptr,  # [3, partials, c_out] of float64, or None
     images,
     height,
     width,
@@ -67,7 +69,6 @@ def upsample_conv2d_kernel(
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
-    OUT: tl.constexpr = output_ptr.dtype.element_ty
     across = tl.cdiv(width, TILE_COLS - 1)
     cell = tl.arange(0, CELLS)
     row = tl.program_id(0) // across * (TILE_ROWS - 1) + cell // TILE_COLS
@@ -125,7 +126,7 @@ def upsample_conv2d_kernel(
         mean = 0.25 * ((mean00 + mean01) + (mean10 + mean11))
         mean00, mean01, mean10, mean11 = mean00 - mean, mean01 - mean, mean10 - mean, mean11 - mean
         between = (mean00 * mean00 + mean01 * mean01) + (mean10 * mean10 + mean11 * mean11)
-        m2 = (m200 + m201) + (m210 + m211) + count * between
+        m2 = ((m200 + m201) + (m210 + m211)).to(tl.float64) + between * count
         place = tl.program_id(0).to(tl.int64) * c_out + o
         store_partial(partial_ptr, place, partials, c_out, 4.0 * count, mean, m2, o < c_out)
 
@@ -147,7 +148,7 @@ def tile_of(input: Tensor, c_out: int) -> Tile:
     width, wide = input.shape[3], input.dtype == torch.float32
     # As many accumulators as registers hold without spilling, on every architecture.
     cells = 32 if wide else 64 if torch.version.hip else 128
-    block_out = min(32, max(16, triton.next_power_of_2(c_out)))
+    block_out = 32 if c_out % 16 == 0 and c_out > 16 else 16  # a channel is written alone where they are not aligned
     block_in = min(16 if wide else 32, max(16, triton.next_power_of_2(input.shape[1])))
 
     def written(cols: int) -> float:
@@ -156,9 +157,8 @@ def tile_of(input: Tensor, c_out: int) -> Tile:
         return (rows - 1) * width / (triton.cdiv(width, cols - 1) * cells)
 
     cols = max((c for c in (2, 3, 5, 9, 17)), key=written)
-    return Tile(
-        cells // cols, cols, cells, block_out, block_in, 8 if wide else cells // 16, 1 if torch.version.hip else 3
-    )
+    warps, stages = 8 if wide else cells // 16, 1 if torch.version.hip else 3
+    return Tile(cells // cols, cols, cells, block_out, block_in, warps, stages)
 
 
 def fused(input: Tensor, weight: Tensor, bias: Tensor | None, statistics: Tensor | None = None) -> Tensor:
