@@ -20,7 +20,9 @@ __all__ = ["Plan", "block_of", "plan"]
 
 #: (elements of a row of all lines below, of a block): one to two 16-byte loads of half types a thread.
 _BLOCKS = ((1 << 16, 512), (1 << 62, 1024))
-#: Programs that an image is shared among, at least where it has the rows: each reads what is above its first row again.
+#: Rows of a program, at least: it reads what is above its first row again.
+_STEPS = 4
+#: Programs that an image is shared among, at least where it has the rows.
 _PROGRAMS = 2048
 #: The same where each program writes partial statistics.
 _REDUCING_PROGRAMS = 768
@@ -102,5 +104,5 @@ def plan(x: Tensor, rows: int, width: int, reduces: bool) -> Plan:
     block_lines = min(block // block_columns, triton.next_power_of_2(lines))
     whole = Plan(channels_last, n, c, lines, columns, rows, rows, block_lines, block_columns)
     wanted = _REDUCING_PROGRAMS if reduces else _PROGRAMS
-    pieces = min(triton.cdiv(wanted, whole.grid[0]), rows)
+    pieces = min(triton.cdiv(wanted, whole.grid[0]), triton.cdiv(rows, _STEPS))
     return whole._replace(steps=triton.cdiv(rows, pieces))

@@ -36,7 +36,7 @@ class Case:
 class Workload:
     """A case at its real batch size, and a smaller one at which bytes are counted again by the tests.
 
-    Of the weights of a network the batch size is the width.
+    Of the weights of a network the batch size is the width; a resampling convolution has channels in proportion to it.
     """
 
     name: str
@@ -114,10 +114,14 @@ def _spectral_norm(shapes: Callable[[int], list[tuple[int, ...]]]) -> Callable[[
     return make
 
 
-def _resampling(up: bool, c_in: int, c_out: int, size: int) -> Callable[[int], Case]:
-    """Forward and backward of a 3×3 convolution of images of `size`² pixels, upsampled before or pooled after."""
+def _resampling(up: bool, widths: tuple[int, int], size: int) -> Callable[[int], Case]:
+    """Forward and backward of a 3×3 convolution of images of `size`² pixels, upsampled before or pooled after.
+
+    The channels shrink with the batch, which is 64 in earnest: to turn a weight costs the same for any batch.
+    """
 
     def make(batch: int) -> Case:
+        c_in, c_out = (full * batch // 64 for full in widths)
         x = torch.randn(batch, c_in, size, size).bfloat16().contiguous(memory_format=torch.channels_last)
         x.requires_grad_()
         weight = (torch.randn(c_out, c_in, 3, 3) * (9 * c_in) ** -0.5).bfloat16()
@@ -204,18 +208,18 @@ WORKLOADS = [
     *(
         Workload(
             f"upsample_conv2d {c_in}→{c_out} at {size}² bfloat16 channels_last, forward + backward",
-            _resampling(True, c_in, c_out, size),
+            _resampling(True, (c_in, c_out), size),
             batch=64,
-            small_batch=1,
+            small_batch=2,
         )
         for c_in, c_out, size in _BIGGAN_UP
     ),
     *(
         Workload(
             f"conv2d_avg_pool2d {c_in}→{c_out} at {size}² bfloat16 channels_last, forward + backward",
-            _resampling(False, c_in, c_out, size),
+            _resampling(False, (c_in, c_out), size),
             batch=64,
-            small_batch=1,
+            small_batch=2,
         )
         for c_in, c_out, size in _BIGGAN_DOWN
     ),
