@@ -13,6 +13,7 @@ from fastgan.ops.box_filter2d import box_filter2d as _box_filter2d
 from fastgan.ops.conv2d_avg_pool2d import conv2d_avg_pool2d as _conv2d_avg_pool2d
 from fastgan.ops.registry import current_backend
 from fastgan.ops.resampling import check_convolution
+from fastgan.ops.resampling_choice import prefers_stock
 from fastgan.ops.upsample_add import upsample_add as _upsample_add
 from fastgan.ops.upsample_conv2d import upsample_conv2d as _upsample_conv2d
 
@@ -94,19 +95,20 @@ def upsample_conv2d(
     -----
     Differentiable to any order with respect to input, weight and bias, by the same forms. The identity serves a
     scale_factor of 2 with any kernel size and ``padding <= size - 2``, and 1×1 kernels without padding, which are
-    applied before the upsampling. Other cases (another scale_factor, an even kernel with "same", wider padding), and
-    shapes for which stock was measured to be faster, are upsampled and convolved one after the other. Under autocast it
-    runs in autocast's dtype, as convolutions do.
+    applied before the upsampling. Other cases (another scale_factor, an even kernel with "same", wider padding), and on
+    CPUs work too small to earn the calls back, are upsampled and convolved one after the other. Under autocast it runs
+    in autocast's dtype, as convolutions do. Half types round once more than stock, before the box filter.
     """
     name = "upsample_conv2d"
     check_convolution(name, input, weight, bias, groups)
     _factor(name, "scale_factor", scale_factor)
     checks.check_choice(name, "mode", mode, ("nearest",))
     sides = _padding(name, padding, weight)
-    if scale_factor != 2 or sides is None:
+    backend = current_backend()
+    if scale_factor != 2 or sides is None or (backend is None and prefers_stock(input, weight, 4)):
         upsampled = F.interpolate(input, scale_factor=float(scale_factor))
         return F.conv2d(upsampled, weight, bias, padding="same" if sides is None else sides, groups=groups)
-    return _upsample_conv2d(input, weight, bias, sides, groups, False, current_backend())[0]
+    return _upsample_conv2d(input, weight, bias, sides, groups, False, backend)[0]
 
 
 def conv2d_avg_pool2d(
@@ -147,18 +149,19 @@ def conv2d_avg_pool2d(
     -----
     Differentiable to any order with respect to input, weight and bias, by the same forms. The identity serves a
     kernel_size of 2 with any kernel and padding that is zero in both dimensions or in none, and 1×1 kernels without
-    padding, which are applied after the pooling. Other cases (another kernel_size, an even kernel with "same"), and
-    shapes for which stock was measured to be faster, are convolved and pooled one after the other. Under autocast it
-    runs in autocast's dtype, as convolutions do.
+    padding, which are applied after the pooling. Other cases (another kernel_size, an even kernel with "same"), and on
+    CPUs work too small to earn the calls back, are convolved and pooled one after the other. Under autocast it runs in
+    autocast's dtype, as convolutions do.
     """
     name = "conv2d_avg_pool2d"
     check_convolution(name, input, weight, bias, groups)
     _factor(name, "kernel_size", kernel_size)
     sides = _padding(name, padding, weight)
-    if kernel_size != 2 or sides is None:
+    backend = current_backend()
+    if kernel_size != 2 or sides is None or (backend is None and prefers_stock(input, weight, 1)):
         convolved = F.conv2d(input, weight, bias, padding="same" if sides is None else sides, groups=groups)
         return F.avg_pool2d(convolved, kernel_size)
-    return _conv2d_avg_pool2d(input, weight, bias, sides, groups, False, current_backend())[0]
+    return _conv2d_avg_pool2d(input, weight, bias, sides, groups, False, backend)[0]
 
 
 def box_filter2d(
