@@ -58,5 +58,6 @@ PYBIND11_MODULE(FASTGAN_MODULE, module) {
   module.def("elementary_float32", &elementary<float>);
   module.def("elementary_float64", &elementary<double>);
   bind_bias_act(module);
+  bind_norm_act(module);
   bind_spectral_norm(module);
 }

@@ -1,6 +1,15 @@
 """Stateless public API: checks its arguments, fills in defaults, calls one op."""
 
 from fastgan.functional.activation import bias_act
+from fastgan.functional.normalization import affine_act, norm_act
 from fastgan.functional.spectral import spectral_conv, spectral_linear, spectral_norm, spectral_norm_group
 
-__all__ = ["bias_act", "spectral_conv", "spectral_linear", "spectral_norm", "spectral_norm_group"]
+__all__ = [
+    "affine_act",
+    "bias_act",
+    "norm_act",
+    "spectral_conv",
+    "spectral_linear",
+    "spectral_norm",
+    "spectral_norm_group",
+]
