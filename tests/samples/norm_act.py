@@ -42,8 +42,9 @@ def _norm_act(
             arguments["sums"] = torch.stack([x.mean(dims), x.var(dims, correction=0) * (x.numel() / channels)])
         return arguments
 
+    constants = ("running_mean", "running_var") * running + ("sums",) * sums
     # Finite differences would move the input away from the statistics that are given.
-    return Sample("norm_act", name, make, constants=("running_mean", "running_var", "sums"), numerical=not sums)
+    return Sample("norm_act", name, make, constants=constants, numerical=not sums)
 
 
 def _affine_act(name: str, shape: tuple[int, ...], layout: str = "contiguous", **options: Any) -> Sample:

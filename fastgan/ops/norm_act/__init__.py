@@ -18,12 +18,12 @@ from torch import Tensor
 from fastgan.ops import checks
 from fastgan.ops.define import define_autocast, define_autograd, define_op
 from fastgan.ops.norm_act.activations import ACTIVATIONS
-from fastgan.ops.norm_act.shapes import accumulator
+from fastgan.ops.norm_act.shapes import accumulator, statistics
 from fastgan.ops.registry import OpTable
 
 __all__ = ["norm_act"]
 
-table = OpTable("norm_act", ("cpu", "triton", "reference"))
+table = OpTable("norm_act", ("cpu", "reference"))
 NORMS = ("batch", "instance", "pixel", "given")
 
 _TENSORS = "Tensor input, Tensor? weight, Tensor? bias, Tensor? mean, Tensor? variance"
@@ -113,8 +113,7 @@ def _check_double_backward(
 def _fake_forward(
     input: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, norm: str, *_: Any
 ) -> tuple[Tensor, ...]:
-    shape = {"batch": input.shape[1:2], "instance": input.shape[:2]}.get(norm, (0,))
-    return torch.empty_like(input), *(input.new_empty(shape, dtype=accumulator(input.dtype)) for _ in range(3))
+    return torch.empty_like(input), *statistics(input, norm)
 
 
 def _fake_backward(grad_output: Tensor, input: Tensor, weight: Any, bias: Any, *rest: Any) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["accumulator", "all_reduce", "along", "count", "moments", "synchronise"]
+__all__ = ["accumulator", "all_reduce", "along", "count", "moments", "parameter_gradient", "statistics", "synchronise"]
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -25,6 +25,22 @@ def count(x: Tensor, norm: str) -> int:
     """How many elements share a statistic, 1 where that would be none."""
     pixels = math.prod(x.shape[2:])
     return max(x.shape[0] * pixels if norm == "batch" else pixels, 1)
+
+
+def statistics(x: Tensor, norm: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Memory for mean, variance and unbiased variance; none where the input has no statistics of its own."""
+    shape = {"batch": x.shape[1:2], "instance": x.shape[:2]}.get(norm, torch.Size((0,)))
+    wide = accumulator(x.dtype)
+    return x.new_empty(shape, dtype=wide), x.new_empty(shape, dtype=wide), x.new_empty(shape, dtype=wide)
+
+
+def parameter_gradient(sums: Tensor | None, parameter: Tensor | None, x: Tensor) -> Tensor:
+    """The gradient of a parameter [C] or [N, C] from its sums [N, C] or [1, C]; an empty tensor where there is none."""
+    if sums is None or parameter is None:
+        return x.new_empty(0)
+    if parameter.dim() == 1:
+        sums = sums.sum(0)
+    return torch.empty_like(parameter).copy_(sums)
 
 
 def _group(name: str) -> dist.ProcessGroup:
