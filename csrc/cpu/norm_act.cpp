@@ -347,6 +347,30 @@ void add_units(const Units& units, int64_t channels, const std::vector<double>& 
   }
 }
 
+struct GradientSums {
+  double product = 0, gradient = 0;
+};
+
+// Over a row of one channel, of g (x - mean) and of g.
+template <class Act, class T, class A>
+GradientSums row_sums(const T* x, const T* dy, int64_t count, const NormActAffine<A> at, const A alpha, const A gain) {
+  GradientSums sums;
+  for (int64_t first = 0; first < count; first += kSummed) {
+    const int64_t n = std::min(kSummed, count - first);
+    A product(0), gradient(0);
+#pragma omp simd reduction(+ : product, gradient)
+    for (int64_t j = 0; j < n; ++j) {
+      const A value = load(x[first + j]);
+      const A g = norm_act_gradient<Act>(load(dy[first + j]), value, at, alpha, gain);
+      product += g * (value - at.mean);
+      gradient += g;
+    }
+    sums.product += product;
+    sums.gradient += gradient;
+  }
+  return sums;
+}
+
 template <class T>
 void sums(const NormActCall& call, const NormActParameters& parameters, const T* dy, const T* x, void* sums_) {
   using A = accumulator_t<T>;
@@ -359,24 +383,11 @@ void sums(const NormActCall& call, const NormActParameters& parameters, const T*
     if (!call.channels_last) {
       in_parallel(call, call.samples * channels, [&](int, int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
-          const NormActAffine<A> at = affine.at(row / channels, row % channels);
-          const T *xs = x + row * pixels, *dys = dy + row * pixels;
-          double product = 0, gradient = 0;
-          for (int64_t first = 0; first < pixels; first += kSummed) {
-            const int64_t last = std::min(pixels, first + kSummed);
-            A a(0), b(0);
-#pragma omp simd reduction(+ : a, b)
-            for (int64_t j = first; j < last; ++j) {
-              const A value = load(xs[j]);
-              const A g = norm_act_gradient<Act>(load(dys[j]), value, at, alpha, gain);
-              a += g * (value - at.mean);
-              b += g;
-            }
-            product += a;
-            gradient += b;
-          }
-          products[row] = A(product * affine.factor(row / channels, row % channels));
-          gradients[row] = A(gradient);
+          const int64_t n = row / channels, c = row % channels;
+          const GradientSums found =
+              row_sums<Act>(x + row * pixels, dy + row * pixels, pixels, affine.at(n, c), alpha, gain);
+          products[row] = A(found.product * affine.factor(n, c));
+          gradients[row] = A(found.gradient);
         }
       });
       return;
