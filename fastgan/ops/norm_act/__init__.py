@@ -23,7 +23,7 @@ from fastgan.ops.registry import OpTable
 
 __all__ = ["norm_act"]
 
-table = OpTable("norm_act", ("cpu", "reference"))
+table = OpTable("norm_act", ("cpu", "triton", "reference"))
 NORMS = ("batch", "instance", "pixel", "given")
 
 _TENSORS = "Tensor input, Tensor? weight, Tensor? bias, Tensor? mean, Tensor? variance"
