@@ -93,7 +93,9 @@ def test_statistics_survive_a_large_mean(norm: str, layout: torch.memory_format,
         exact_var, exact_mean = exact_var.mean(0), exact_mean.mean(0)
     # E[x²] - E[x]² would be off by several times the variance itself.
     assert ((var - exact_var) / exact_var).abs().max() < 1e-6
-    assert ((mean - exact_mean) / exact_mean).abs().max() < 2**-24 * 1.01  # the nearest float32, but for ties
+    # The nearest float32, but for ties; a running instance norm rounds each sample's mean and then theirs.
+    roundings = 1 if norm == "batch" else 2
+    assert ((mean - exact_mean) / exact_mean).abs().max() < roundings * 2**-24 * 1.01
     # The mean's rounding moves all of a channel by up to half a unit of 1e4, and nothing else is lost.
     expected = norm_act(x.double(), training=True, norm=norm)
     assert (y - expected).abs().max() < 2**-10 * 0.51 + 1e-5
@@ -118,7 +120,7 @@ def test_the_first_read_is_saved_where_statistics_are_handed_in() -> None:
     y = norm_act(x, *running, weight, bias, True, 1.0, 0.0, sums=wrong)
     assert_close(y, affine_act(x, weight / 2, bias), torch.float64)  # what was handed in is what was used
     assert_close(running[0], torch.zeros(5), torch.float64)
-    assert_close(running[1], torch.full((5,), 72 * 4 / 71), torch.float64)
+    assert_close(running[1], torch.full((5,), 72 * 4 / 71, dtype=torch.float64), torch.float64)
 
 
 def test_a_network_keeps_no_output_for_the_backward() -> None:

@@ -45,6 +45,7 @@ def _own_statistics(x: Tensor, norm: str) -> tuple[Tensor, Tensor]:
     if not dims:
         return x.clone(), torch.zeros_like(x)
     mean = x.sum(dims, keepdim=True) / n
+    mean = mean + (x - mean).sum(dims, keepdim=True) / n  # what a sum of large values has lost
     variance = (x - mean).square().sum(dims) / n
     return mean.view(variance.shape), variance
 
