@@ -2,11 +2,25 @@
 
 from fastgan.nn import utils
 from fastgan.nn.activation import BiasAct, LeakyReLU, ReLU
+from fastgan.nn.normalization import (
+    AdaptiveInstanceNorm2d,
+    BatchNormAct2d,
+    ConditionalBatchNorm2d,
+    ConditionedBatchNorm2d,
+    InstanceNormAct2d,
+    PixelNorm,
+)
 from fastgan.nn.spectral import SNConv1d, SNConv2d, SNConv3d, SNConvTranspose2d, SNEmbedding, SNLinear
 
 __all__ = [
+    "AdaptiveInstanceNorm2d",
+    "BatchNormAct2d",
     "BiasAct",
+    "ConditionalBatchNorm2d",
+    "ConditionedBatchNorm2d",
+    "InstanceNormAct2d",
     "LeakyReLU",
+    "PixelNorm",
     "ReLU",
     "SNConv1d",
     "SNConv2d",

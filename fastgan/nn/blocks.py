@@ -49,7 +49,7 @@ def _normalise(norm: nn.Module, x: Tensor, conditions: tuple[Tensor, ...], stati
 
 
 class ResBlockUp(nn.Module):
-    """A residual block that doubles the resolution: twice norm, activation, convolution, the first of an upsampled image.
+    """A residual block that doubles the resolution: norm, activation and convolution, twice.
 
     With the defaults it is the generator's block of SNGAN and BigGAN. `bottleneck` makes it BigGAN-deep's; without
     `residual`, and with an activation before a pixel norm as `norm`, it is the pair of convolutions of Progressive
