@@ -167,7 +167,7 @@ def norm_act(
     alpha = _check_act("norm_act", act, alpha, gain)
     _check_statistics(running_mean, running_var, input)
     if norm == "pixel" and (running_mean is not None or statistics is not None):
-        raise ValueError("norm_act: running_mean, running_var, statistics must be None for norm='pixel', which has none")
+        raise ValueError("norm_act: running statistics and statistics must be None for norm='pixel', which has none")
     if norm != "batch" and process_group is not None:
         raise ValueError(f"norm_act: process_group must be None for norm='{norm}', whose statistics are a sample's own")
     mean = variance = group = None

@@ -2,6 +2,7 @@
 
 from fastgan.nn import utils
 from fastgan.nn.activation import BiasAct, LeakyReLU, ReLU
+from fastgan.nn.blocks import ResBlockDown, ResBlockUp
 from fastgan.nn.normalization import (
     AdaptiveInstanceNorm2d,
     BatchNormAct2d,
@@ -10,6 +11,7 @@ from fastgan.nn.normalization import (
     InstanceNormAct2d,
     PixelNorm,
 )
+from fastgan.nn.resampling import ConvAvgPool2d, UpsampleConv2d
 from fastgan.nn.spectral import SNConv1d, SNConv2d, SNConv3d, SNConvTranspose2d, SNEmbedding, SNLinear
 
 __all__ = [
@@ -18,15 +20,19 @@ __all__ = [
     "BiasAct",
     "ConditionalBatchNorm2d",
     "ConditionedBatchNorm2d",
+    "ConvAvgPool2d",
     "InstanceNormAct2d",
     "LeakyReLU",
     "PixelNorm",
     "ReLU",
+    "ResBlockDown",
+    "ResBlockUp",
     "SNConv1d",
     "SNConv2d",
     "SNConv3d",
     "SNConvTranspose2d",
     "SNEmbedding",
     "SNLinear",
+    "UpsampleConv2d",
     "utils",
 ]

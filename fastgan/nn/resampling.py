@@ -62,19 +62,22 @@ class _ResamplingConv2d(nn.Conv2d):
             )
         if conv._forward_pre_hooks or conv._forward_hooks:
             raise ValueError(f"{name}.from_stock: the convolution must have no forward hooks, which would be lost")
-        weight = cast(Tensor, conv.weight)
+        weight = next(conv.parameters())
         module = cls(
             conv.in_channels, conv.out_channels, cast("tuple[int, int]", conv.kernel_size),
             padding=cast("tuple[int, int]", conv.padding), groups=conv.groups, bias=conv.bias is not None,
             device="meta", dtype=weight.dtype,
         )  # fmt: skip
         if parametrize.is_parametrized(conv):
-            # The tensors must be there before the parametrizations see them.
-            module.to_empty(device=weight.device)
+            parametrizations = cast(nn.ModuleDict, conv.parametrizations)
+            # Both looking at the weight and registering run the parametrizations: their state is put back.
+            state = {key: value.clone() for key, value in parametrizations.state_dict().items()}
+            with torch.no_grad():
+                module.to_empty(device=weight.device)
+                for tensor_name in parametrizations:
+                    getattr(module, tensor_name).copy_(getattr(conv, tensor_name))
             parametrize.transfer_parametrizations_and_params(conv, module)
-            for tensor_name in cast(Any, conv).parametrizations:
-                source, target = (cast(Any, m).parametrizations[tensor_name] for m in (conv, module))
-                target.load_state_dict(source.state_dict())
+            parametrizations.load_state_dict(state)
         for parameter, tensor in conv.named_parameters(recurse=False):
             module.register_parameter(parameter, cast(nn.Parameter, tensor))
         return module.train(conv.training)

@@ -6,13 +6,12 @@ are in docs/resampling.md. Elsewhere the backends choose among their own forms.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 __all__ = ["SMALLEST_WORK", "prefers_stock"]
 
-#: Multiply–adds of the stock form, for each thread.
-SMALLEST_WORK = 10_000_000
+#: Multiply–adds of the stock form.
+SMALLEST_WORK = 15_000_000
 
 
 def prefers_stock(input: Tensor, weight: Tensor, pixels_per_pixel: int) -> bool:
@@ -20,4 +19,4 @@ def prefers_stock(input: Tensor, weight: Tensor, pixels_per_pixel: int) -> bool:
     if input.device.type != "cpu":
         return False
     work = input.shape[0] * input.shape[2] * input.shape[3] * pixels_per_pixel * weight.numel()
-    return work < SMALLEST_WORK * torch.get_num_threads()
+    return work < SMALLEST_WORK

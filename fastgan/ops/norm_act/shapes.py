@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -44,7 +45,7 @@ def parameter_gradient(sums: Tensor | None, parameter: Tensor | None, x: Tensor)
 
 
 def _group(name: str) -> dist.ProcessGroup:
-    return dist.distributed_c10d._resolve_process_group(name)
+    return dist.distributed_c10d._resolve_process_group(cast(Any, name))
 
 
 def all_reduce(sums: Tensor, elements: int, group: str) -> tuple[Tensor, Tensor]:
