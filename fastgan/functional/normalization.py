@@ -241,6 +241,4 @@ def affine_act(
     for argument, given in (("scale", scale), ("shift", shift)):
         _check_parameter("affine_act", argument, given, input)
     alpha = _check_act("affine_act", act, alpha, gain)
-    return _norm_act(
-        input, scale, shift, None, None, "given", act, alpha, gain, 0.0, None, current_backend()
-    )[0]
+    return _norm_act(input, scale, shift, None, None, "given", act, alpha, gain, 0.0, None, current_backend())[0]

@@ -1,4 +1,4 @@
-"""One of two processes (started by torchrun): batch norm shared by both, compared with one process on the whole batch."""
+"""One of two processes (started by torchrun) that share a batch norm, compared with one on the whole batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ SIZES = (3, 5)  # of the two batches
 CHANNELS = 4
 
 
-def _derivatives(norm: BatchNormAct2d, x: Tensor, weight: Tensor, bias: Tensor, cotangents: list[Tensor]) -> list[Tensor]:
+def _derivatives(
+    norm: BatchNormAct2d, x: Tensor, weight: Tensor, bias: Tensor, cotangents: list[Tensor]
+) -> list[Tensor]:
     """The output, its first derivatives, and those of the sum of these times `cotangents`."""
     grad, *second_cotangents = cotangents
     leaves = [t.detach().requires_grad_() for t in (x, weight, bias, grad)]
@@ -36,9 +38,7 @@ def _compare(rank: int, backend: str) -> None:
     weight, bias = normal(n, CHANNELS), normal(n, CHANNELS)
     cotangents = [normal(*x.shape), normal(*x.shape), normal(n, CHANNELS), normal(n, CHANNELS)]
     alone = BatchNormAct2d(CHANNELS, affine=False, act="lrelu", dtype=torch.float64)
-    shared = BatchNormAct2d(
-        CHANNELS, affine=False, act="lrelu", dtype=torch.float64, process_group=dist.group.WORLD
-    )
+    shared = BatchNormAct2d(CHANNELS, affine=False, act="lrelu", dtype=torch.float64, process_group=dist.group.WORLD)
     mine = slice(0, SIZES[0]) if rank == 0 else slice(SIZES[0], n)
     with fastgan.use_backend(backend):
         expected = _derivatives(alone, x, weight, bias, cotangents)

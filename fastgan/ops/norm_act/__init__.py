@@ -175,9 +175,7 @@ def _setup_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 def _backward(ctx: Any, grad_output: Tensor, *_: None) -> tuple[Tensor | None, ...]:
     *parameters, backend = ctx.arguments
     wants_input, wants_weight, wants_bias = ctx.needs_input_grad[1:4]
-    grads = norm_act_backward.run(
-        grad_output, *ctx.saved_tensors, *parameters, wants_weight or wants_bias, backend
-    )
+    grads = norm_act_backward.run(grad_output, *ctx.saved_tensors, *parameters, wants_weight or wants_bias, backend)
     wanted = (wants_input, wants_weight, wants_bias)
     return (*(grad if wants else None for grad, wants in zip(grads, wanted, strict=True)), *(None,) * 9)
 

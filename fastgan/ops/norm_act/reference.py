@@ -64,7 +64,7 @@ def norm_act(
     group: str | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x = _accumulate(input)
-    statistics = tuple(x.new_empty(0) for _ in range(3))
+    statistics = x.new_empty(0), x.new_empty(0), x.new_empty(0)
     if norm == "pixel":
         x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + eps)
     elif norm == "given":

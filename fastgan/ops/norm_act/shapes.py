@@ -44,7 +44,7 @@ def parameter_gradient(sums: Tensor | None, parameter: Tensor | None, x: Tensor)
 
 
 def _group(name: str) -> dist.ProcessGroup:
-    return dist.distributed_c10d._resolve_process_group(name)
+    return dist.distributed_c10d._resolve_process_group(name)  # type: ignore[arg-type]
 
 
 def all_reduce(sums: Tensor, elements: int, group: str) -> tuple[Tensor, Tensor]:
@@ -84,4 +84,5 @@ def synchronise(mean: Tensor, variance: Tensor, elements: int, group: str) -> tu
     total = counts.sum().clamp(min=1)
     merged = (counts * means).sum(0) / total
     squares = (counts * (variances + (means - merged).square())).sum(0)
-    return tuple(v.to(mean.dtype) for v in (merged, squares / total, squares / (total - 1).clamp(min=1)))  # type: ignore[return-value]
+    unbiased = squares / (total - 1).clamp(min=1)
+    return merged.to(mean.dtype), (squares / total).to(mean.dtype), unbiased.to(mean.dtype)
