@@ -55,7 +55,7 @@ def all_reduce(sums: Tensor, elements: int, group: str) -> tuple[Tensor, Tensor]
 
 
 def moments(sums: Tensor, weight: Tensor | None, x: Tensor, norm: str, group: str | None) -> Tensor:
-    """Means over the elements that share a statistic, [k, C] or [k, N, C], of `weight` times what `sums` [k, N, C] sums.
+    """Means of `weight` times what `sums` [k, N, C] sums, over the elements that share a statistic: [k, (N,) C].
 
     `sums` may have a single row for the whole batch where norm is "batch" and weight [C] or none.
     """

@@ -48,7 +48,7 @@ class Kernels:
     statistics: Callable[[View, bool, tuple[Tensor, Tensor, Tensor]], None]  # whether of each sample
     forward: Callable[[View, Tensor], None]
     sums: Callable[[View, Tensor, Tensor], None]
-    input_gradient: Callable[[View, Tensor, "Tensor | None", Tensor], None]
+    input_gradient: Callable[[View, Tensor, Tensor | None, Tensor], None]
     pixel_forward: Callable[[View, Tensor], None]
     pixel_backward: Callable[[View, Tensor, Tensor, Tensor], None]  # writes grad_input and sums
 
