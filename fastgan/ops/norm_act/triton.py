@@ -73,7 +73,7 @@ def _affine(
 @triton.jit(do_not_specialize=["parts", "steps"])
 def norm_act_statistics_kernel(
     input_ptr,  # [samples, channels, pixels]
-    partial_ptr,  # [2, samples, parts, channels]: means, sums of squared deviations
+    partial_ptr,  # [3, samples, parts, channels]: centres, means less these, sums of squared deviations
     samples,
     channels,
     pixels,
@@ -86,12 +86,16 @@ def norm_act_statistics_kernel(
     ACC: tl.constexpr = partial_ptr.dtype.element_ty
     AXIS: tl.constexpr = 0 if LAST else 1
     sample, part, channel, pixel, offset = _tile(channels, pixels, parts, steps, LAST, C, P)
+    # Everything is relative to the first tile's mean, rounded: sums of values far from zero would lose digits.
+    mask = (channel < channels) & (pixel < pixels)
+    first = tl.load(input_ptr + offset, mask=mask, other=0.0).to(ACC)
+    centre = tl.sum(first, AXIS, keep_dims=True) / tl.maximum(tl.sum((pixel < pixels).to(ACC)), 1.0)
     seen = _scalar(0.0, ACC)
     mean = tl.zeros(channel.shape, ACC)
     squares = tl.zeros(channel.shape, ACC)
     for _ in range(steps):
         mask = (channel < channels) & (pixel < pixels)
-        x = tl.load(input_ptr + offset, mask=mask, other=0.0).to(ACC)
+        x = tl.where(mask, tl.load(input_ptr + offset, mask=mask, other=0.0).to(ACC) - centre, 0.0)
         n = tl.sum((pixel < pixels).to(ACC))
         tile_mean = tl.sum(x, AXIS, keep_dims=True) / tl.maximum(n, 1.0)
         deviation = tl.where(mask, x - tile_mean, 0.0)
@@ -103,13 +107,23 @@ def norm_act_statistics_kernel(
         pixel += P
         offset += P * channels if LAST else P
     target = partial_ptr + (sample.to(tl.int64) * parts + part) * channels + channel
-    tl.store(target, mean, mask=channel < channels)
-    tl.store(target + tl.cast(samples, tl.int64) * parts * channels, squares, mask=channel < channels)
+    rows = tl.cast(samples, tl.int64) * parts * channels
+    tl.store(target, centre, mask=channel < channels)
+    tl.store(target + rows, mean, mask=channel < channels)
+    tl.store(target + 2 * rows, squares, mask=channel < channels)
+
+
+@triton.jit
+def _part_means(start, rows, at, merged, channels, centre, valid):
+    """The parts' means less a centre, of which the digits that float32 holds beside a large mean are few."""
+    mask = (at < merged) & valid
+    own = tl.load(start + at * channels, mask=mask, other=0.0)
+    return (own - centre) + tl.load(start + rows + at * channels, mask=mask, other=0.0)
 
 
 @triton.jit(do_not_specialize=["parts", "merged"])
 def norm_act_merge_kernel(
-    partial_ptr,  # [2, groups * merged, channels]: means, sums of squared deviations
+    partial_ptr,  # [3, groups * merged, channels]: centres, means less these, sums of squared deviations
     mean_ptr,  # [groups, channels]
     variance_ptr,  # [groups, channels]
     unbiased_ptr,  # [groups, channels]
@@ -128,29 +142,28 @@ def norm_act_merge_kernel(
     channel = tl.program_id(0) % blocks * COLS + tl.arange(0, COLS)[None, :]
     row = tl.arange(0, ROWS)[:, None]
     start = partial_ptr + tl.cast(group, tl.int64) * merged * channels + channel
-    squares_start = start + tl.cast(groups, tl.int64) * merged * channels
+    rows = tl.cast(groups, tl.int64) * merged * channels
     valid = channel < channels
     # Deviations of the parts' means are taken from one of them, and squared from the mean of all: nothing cancels.
-    first = tl.load(start, mask=valid, other=0.0)
+    centre = tl.load(start, mask=valid, other=0.0)
     total = _scalar(0.0, ACC)
     weighted = tl.zeros((ROWS, COLS), ACC)
     for begin in range(0, merged, ROWS):
         at = begin + row
         n = tl.where(at < merged, tl.minimum(pixels - at % parts * length, length), 0).to(ACC)
-        means = tl.load(start + at * channels, mask=(at < merged) & valid, other=0.0)
         total += tl.sum(n)
-        weighted += n * (means - first)
-    mean = first + tl.sum(weighted, 0, keep_dims=True) / total
+        weighted += n * _part_means(start, rows, at, merged, channels, centre, valid)
+    mean = tl.sum(weighted, 0, keep_dims=True) / total
     squares = tl.zeros((ROWS, COLS), ACC)
     for begin in range(0, merged, ROWS):
         at = begin + row
         n = tl.where(at < merged, tl.minimum(pixels - at % parts * length, length), 0).to(ACC)
-        distance = tl.load(start + at * channels, mask=(at < merged) & valid, other=0.0) - mean
-        squares += tl.load(squares_start + at * channels, mask=(at < merged) & valid, other=0.0)
+        distance = _part_means(start, rows, at, merged, channels, centre, valid) - mean
         squares += n * distance * distance
+        squares += tl.load(start + 2 * rows + at * channels, mask=(at < merged) & valid, other=0.0)
     squares = tl.sum(squares, 0, keep_dims=True)
     target = group * channels + channel
-    tl.store(mean_ptr + target, mean, mask=valid)
+    tl.store(mean_ptr + target, centre + mean, mask=valid)
     tl.store(variance_ptr + target, squares / total, mask=valid)
     tl.store(unbiased_ptr + target, squares / tl.maximum(total - 1.0, 1.0), mask=valid)
 
@@ -399,6 +412,8 @@ class Plan(NamedTuple):
 _TILES = ((1 << 17, 512), (1 << 19, 1024), (1 << 62, 2048))
 #: Programs that a pass with sums is shared among: fewer write fewer partial sums.
 _REDUCING_PROGRAMS = 1024
+#: Parts of a statistic that are merged at once.
+_MERGED_ROWS = 128
 
 
 def plan(view: View, reduces: bool = False, whole_channels: bool = False) -> Plan:
@@ -425,8 +440,8 @@ def _by_sample(*parameters: Tensor | None) -> list[int]:
     return [int(p is not None and p.dim() == 2) for p in parameters]
 
 
-def _partial(view: View, cut: Plan) -> Tensor:
-    return view.x.new_empty((2, cut.samples, cut.parts, cut.channels), dtype=accumulator(view.x.dtype))
+def _partial(view: View, cut: Plan, sums: int = 2) -> Tensor:
+    return view.x.new_empty((sums, cut.samples, cut.parts, cut.channels), dtype=accumulator(view.x.dtype))
 
 
 def _statistics(view: View, by_sample: bool, results: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -435,7 +450,7 @@ def _statistics(view: View, by_sample: bool, results: tuple[Tensor, Tensor, Tens
             result.zero_()
         return
     cut = plan(view, reduces=True)
-    partial = _partial(view, cut)
+    partial = _partial(view, cut, sums=3)
     groups = cut.samples if by_sample else 1
     merged = cut.samples * cut.parts // groups
     with torch.cuda.device_of(view.x):
@@ -451,7 +466,7 @@ def _statistics(view: View, by_sample: bool, results: tuple[Tensor, Tensor, Tens
             cut.parts,
             merged,
             cut.p * cut.steps,
-            ROWS=min(128, triton.next_power_of_2(merged)),
+            ROWS=min(_MERGED_ROWS, triton.next_power_of_2(merged)),
             COLS=16,
             num_warps=4,
         )
