@@ -413,7 +413,7 @@ _TILES = ((1 << 17, 512), (1 << 19, 1024), (1 << 62, 2048))
 #: Programs that a pass with sums is shared among: fewer write fewer partial sums.
 _REDUCING_PROGRAMS = 1024
 #: Parts of a statistic that are merged at once.
-_MERGED_ROWS = 128
+_MERGED_ROWS = 64
 
 
 def plan(view: View, reduces: bool = False, whole_channels: bool = False) -> Plan:
