@@ -19,5 +19,6 @@ using WithoutGil = py::call_guard<py::gil_scoped_release>;
 // One function a file, named like the op.
 void bind_bias_act(py::module_& module);
 void bind_spectral_norm(py::module_& module);
+void bind_upfirdn2d(py::module_& module);
 
 }  // namespace fastgan::bindings

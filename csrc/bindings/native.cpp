@@ -59,4 +59,5 @@ PYBIND11_MODULE(FASTGAN_MODULE, module) {
   module.def("elementary_float64", &elementary<double>);
   bind_bias_act(module);
   bind_spectral_norm(module);
+  bind_upfirdn2d(module);
 }

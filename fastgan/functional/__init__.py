@@ -1,6 +1,22 @@
 """Stateless public API: checks its arguments, fills in defaults, calls one op."""
 
 from fastgan.functional.activation import bias_act
+from fastgan.functional.fir import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+from fastgan.functional.minibatch import minibatch_stddev
+from fastgan.functional.modulation import modulated_conv2d
 from fastgan.functional.spectral import spectral_conv, spectral_linear, spectral_norm, spectral_norm_group
 
-__all__ = ["bias_act", "spectral_conv", "spectral_linear", "spectral_norm", "spectral_norm_group"]
+__all__ = [
+    "bias_act",
+    "downsample2d",
+    "filter2d",
+    "minibatch_stddev",
+    "modulated_conv2d",
+    "setup_filter",
+    "spectral_conv",
+    "spectral_linear",
+    "spectral_norm",
+    "spectral_norm_group",
+    "upfirdn2d",
+    "upsample2d",
+]
