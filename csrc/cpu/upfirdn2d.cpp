@@ -135,7 +135,8 @@ class Strip {
     const int64_t begin = std::max<int64_t>(0, -taps.element);
     const int64_t end = std::max(begin, std::min<int64_t>(taps.count, call_.y.input - taps.element));
     for (int64_t first = 0; first < call_.x.output; first += columns_.period * periods_) {
-      const int64_t periods = std::min<int64_t>(periods_, (call_.x.output - first + columns_.period - 1) / columns_.period);
+      const int64_t periods =
+          std::min<int64_t>(periods_, (call_.x.output - first + columns_.period - 1) / columns_.period);
       // Input columns: those of the strip, and those of them that exist.
       const int64_t left = first / columns_.period * columns_.step + lowest_;
       const int64_t from = std::clamp<int64_t>(left, 0, call_.x.input);

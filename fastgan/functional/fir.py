@@ -17,14 +17,21 @@ __all__ = ["downsample2d", "filter2d", "setup_filter", "upfirdn2d", "upsample2d"
 Pair = int | Sequence[int]
 
 
+def _integers(function: str, argument: str, given: Pair) -> tuple[int, ...]:
+    values = tuple(given) if isinstance(given, Sequence) else (given,)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
+            raise TypeError(f"{function}: {argument} must be of integers, got {given}")
+    return values
+
+
 def _pair(function: str, argument: str, given: Pair) -> tuple[int, int]:
     """(x, y), both at least 1."""
-    pair = (given, given) if isinstance(given, int) else tuple(given)
+    pair = _integers(function, argument, given)
+    if len(pair) == 1:
+        pair = (*pair, *pair)
     if len(pair) != 2:
         raise ValueError(f"{function}: {argument} must be a number or (x, y), got {given}")
-    for value in pair:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{function}: {argument} must be of integers, got {given}")
     if min(pair) < 1:
         raise ValueError(f"{function}: {argument} must be at least 1, got {given}")
     return pair[0], pair[1]
@@ -32,10 +39,9 @@ def _pair(function: str, argument: str, given: Pair) -> tuple[int, int]:
 
 def _padding(function: str, given: Pair) -> tuple[int, int, int, int]:
     """(x0, x1, y0, y1)."""
-    values = (given, given) if isinstance(given, int) else tuple(given)
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
-            raise TypeError(f"{function}: padding must be of integers, got {given}")
+    values = _integers(function, "padding", given)
+    if len(values) == 1:
+        return values[0], values[0], values[0], values[0]
     if len(values) == 2:
         return values[0], values[0], values[1], values[1]
     if len(values) != 4:

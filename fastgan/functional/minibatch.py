@@ -27,7 +27,7 @@ def minibatch_stddev(input: Tensor, group_size: int | None = 4, num_channels: in
         ``[N, C, H, W]``; float32, float64, float16 or bfloat16 (statistics in float32); NCHW or channels_last, which
         the output keeps.
     group_size : int, optional
-        Samples in a group, at most N are used. Sample n is in group ``n % (N / group_size)``. None for one group of all.
+        Samples in a group, at most N; None for one group of all. Sample n is in group ``n % (N / group_size)``.
         Default 4.
     num_channels : int, default 1
         Channels to append.
@@ -64,8 +64,8 @@ def minibatch_stddev(input: Tensor, group_size: int | None = 4, num_channels: in
         if given < 1:
             raise ValueError(f"minibatch_stddev: {argument} must be at least 1, got {given}")
     batch, channels, height, width = input.shape
-    size = batch if group_size is None else min(group_size, batch)
-    if size and batch % size:
+    size = max(batch if group_size is None else min(group_size, batch), 1)
+    if batch % size:
         raise ValueError(
             f"minibatch_stddev: group_size must divide the batch of input {list(input.shape)}, got {group_size}"
         )
@@ -73,7 +73,7 @@ def minibatch_stddev(input: Tensor, group_size: int | None = 4, num_channels: in
         raise ValueError(
             f"minibatch_stddev: num_channels must divide the channels of input {list(input.shape)}, got {num_channels}"
         )
-    groups = batch // size if size else 0
+    groups = batch // size
     x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
     x = x.reshape(size, groups, num_channels, channels // num_channels, height, width)  # a view in any layout
     deviation = (x.var(0, correction=0) + _EPS).sqrt().mean((2, 3, 4)).to(input.dtype)

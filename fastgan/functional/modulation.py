@@ -130,9 +130,7 @@ def modulated_conv2d(
         weight = _to_unit(weight, (1, 2, 3)) / math.sqrt(max(1, weight[0].numel() if len(weight) else 1))
         styles = _to_unit(styles, (1,))
     coefficients = _demodulation(weight, styles, eps) if demodulate else None
-    output = _convolve(
-        input * styles.to(dtype)[:, :, None, None], weight.to(dtype), padding, up, filter, flip_weight
-    )
+    output = _convolve(input * styles.to(dtype)[:, :, None, None], weight.to(dtype), padding, up, filter, flip_weight)
     return output if coefficients is None else output * coefficients.to(output.dtype)[:, :, None, None]
 
 

@@ -61,7 +61,7 @@ def derivatives(function: Callable[..., Tensor], leaves: list[Tensor], options: 
     y = function(*leaves, **options)
     weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
     first = torch.autograd.grad((y * weights + y**3).sum(), leaves, create_graph=True)
-    second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)  # type: ignore[arg-type]
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
     return [y, *first, *second]
 
 

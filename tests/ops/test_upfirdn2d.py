@@ -172,14 +172,14 @@ def test_setup_filter() -> None:
     torch.testing.assert_close(matrix, torch.tensor([[4.0, 3.0], [2.0, 1.0]]))
     assert torch.equal(setup_filter(None), torch.ones(1)) and torch.equal(setup_filter(5.0), torch.ones(1))
     for wrong in ([[[1.0]]], [], [1.0, -1.0]):
-        with pytest.raises(ValueError, match="^setup_filter: f must"):
-            setup_filter(wrong)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"^setup_filter: f must"):
+            setup_filter(wrong)
 
 
 def test_only_the_filter_is_saved() -> None:
     saved: list[Tensor] = []
     f = setup_filter([1, 3, 3, 1])
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):  # type: ignore[func-returns-value]
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         upsample2d(torch.randn(1, 2, 4, 4, requires_grad=True), f)
     assert [t.data_ptr() for t in saved] == [f.data_ptr()]
 

@@ -78,7 +78,7 @@ def upfirdn2d_kernel(
     tap_x, element_x = _first_tap(x, padding_x, UP_X, DOWN_X)
     start = plane * (height * width * inner) + c
     total = tl.zeros((BLOCK,), ACC)
-    for i in range(0, (TAPS_Y + UP_Y - 1) // UP_Y):
+    for i in range((TAPS_Y + UP_Y - 1) // UP_Y):
         iy = element_y + i
         ky = tap_y + i * UP_Y
         inside_y = mask & (iy >= 0) & (iy < height) & (ky < TAPS_Y)
