@@ -22,6 +22,7 @@ void bind_box_filter2d(py::module_& module);
 void bind_flip_weight(py::module_& module);
 void bind_norm_act(py::module_& module);
 void bind_spectral_norm(py::module_& module);
+void bind_upfirdn2d(py::module_& module);
 void bind_upsample_add(py::module_& module);
 
 }  // namespace fastgan::bindings

@@ -3,6 +3,7 @@
 from fastgan.nn import utils
 from fastgan.nn.activation import BiasAct, LeakyReLU, ReLU
 from fastgan.nn.blocks import ResBlockDown, ResBlockUp
+from fastgan.nn.minibatch import MinibatchStdDev
 from fastgan.nn.normalization import (
     AdaptiveInstanceNorm2d,
     BatchNormAct2d,
@@ -23,6 +24,7 @@ __all__ = [
     "ConvAvgPool2d",
     "InstanceNormAct2d",
     "LeakyReLU",
+    "MinibatchStdDev",
     "PixelNorm",
     "ReLU",
     "ResBlockDown",

@@ -7,6 +7,7 @@ from fastgan.ops import (
     norm_act,
     spectral_conv,
     spectral_norm,
+    upfirdn2d,
     upsample_add,
     upsample_conv2d,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "norm_act",
     "spectral_conv",
     "spectral_norm",
+    "upfirdn2d",
     "upsample_add",
     "upsample_conv2d",
 ]

@@ -7,6 +7,7 @@ from tests.samples import (
     norm_act,
     spectral_conv,
     spectral_norm,
+    upfirdn2d,
     upsample_add,
     upsample_conv2d,
 )
@@ -21,6 +22,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "norm_act": norm_act.SAMPLES,
     "spectral_conv": spectral_conv.SAMPLES,
     "spectral_norm": spectral_norm.SAMPLES,
+    "upfirdn2d": upfirdn2d.SAMPLES,
     "upsample_add": upsample_add.SAMPLES,
     "upsample_conv2d": upsample_conv2d.SAMPLES,
 }
