@@ -76,7 +76,8 @@ def minibatch_stddev(input: Tensor, group_size: int | None = 4, num_channels: in
     groups = batch // size
     x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
     x = x.reshape(size, groups, num_channels, channels // num_channels, height, width)  # a view in any layout
-    deviation = (x.var(0, correction=0) + _EPS).sqrt().mean((2, 3, 4)).to(input.dtype)
+    variance = x.var(0, correction=0) if batch else x.sum(0)  # of no samples torch warns, though nothing is divided
+    deviation = (variance + _EPS).sqrt().mean((2, 3, 4)).to(input.dtype)
     statistics = deviation.repeat(size, 1)[:, :, None, None].expand(-1, -1, height, width)
     if is_channels_last(input):
         statistics = statistics.contiguous(memory_format=torch.channels_last)

@@ -18,7 +18,8 @@ from fastgan.ops.upfirdn2d.arguments import accumulator, filter_size, in_format,
 
 __all__ = ["unsupported_reason", "upfirdn2d"]
 
-_BLOCK = 512
+#: Outputs of a program: (taps along x below, outputs). More taps keep more loads in flight.
+_BLOCKS = ((5, 512), (1 << 62, 256))
 #: Planes that are put together for the sake of full blocks have at most so many elements: places fit in 32 bits.
 _GROUP = 1 << 20
 #: With more taps than this for each output, a separable filter is cheaper in two passes than in one.
@@ -70,7 +71,7 @@ def upfirdn2d_kernel(
     row = pixel // output_width
     y = row % output_height
     plane = row // output_height
-    mask = (plane < group) & (plane < planes - first_plane)
+    mask = place < tl.minimum(planes - first_plane, group).to(tl.int32) * (output_height * output_width * inner)
     source = input_ptr + first_plane * height * width * inner
     target = output_ptr + first_plane * output_height * output_width * inner
 
@@ -118,7 +119,8 @@ def _launch(
     planes = batch * channels // inner
     size = output.shape[2] * output.shape[3] * inner
     group = max(1, min(planes, _GROUP // max(size, height * width * inner)))
-    blocks = triton.cdiv(group * size, _BLOCK)
+    block = next(size for below, size in _BLOCKS if -(-taps[1] // up[0]) < below)
+    blocks = triton.cdiv(group * size, block)
     with torch.cuda.device_of(input):
         upfirdn2d_kernel[(triton.cdiv(planes, group) * blocks,)](
             input,
@@ -143,7 +145,7 @@ def _launch(
             DOWN_X=down[0],
             SEPARABLE=filter is None or (filter.dim() == 1 and taps[0] == taps[1]),
             FLIP=flip_filter,
-            BLOCK=_BLOCK,
+            BLOCK=block,
             num_warps=4,
         )
 
