@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan.functional.activation import bias_act
+from fastgan.functional.fir import convolve_upsampled, setup_filter
 from fastgan.ops import checks
 from fastgan.ops.box_filter2d import ACTIVATIONS
 from fastgan.ops.box_filter2d import box_filter2d as _box_filter2d
@@ -67,6 +69,7 @@ def upsample_conv2d(
     *,
     scale_factor: int = 2,
     mode: str = "nearest",
+    filter: Tensor | None = None,
     padding: str | int | Sequence[int] = "same",
     groups: int = 1,
     return_statistics: bool = False,
@@ -90,7 +93,9 @@ def upsample_conv2d(
     scale_factor : int, default 2
         Of the upsampling.
     mode : str, default "nearest"
-        Of the upsampling.
+        Of the upsampling: nearest, or fir for zero insertion and a low-pass filter, as in StyleGAN2.
+    filter : Tensor, optional
+        The low-pass filter of ``mode="fir"``, ``[taps]`` or ``[height, width]``. Default: ``[1, 3, 3, 1] / 8``.
     padding : str, int or pair of int, default "same"
         Zeros on each side of the upsampled image, as for :func:`torch.nn.functional.conv2d`.
     groups : int, default 1
@@ -122,12 +127,25 @@ def upsample_conv2d(
     applied before the upsampling. Other cases (another scale_factor, an even kernel with "same", wider padding), and on
     CPUs work too small to earn the calls back, are upsampled and convolved one after the other. Under autocast it runs
     in autocast's dtype, as convolutions do. Half types round once more than stock, before the box filter.
+
+    With ``mode="fir"`` the transposed convolution comes first and the filter after it, which is what StyleGAN2 defines:
+    it differs from :func:`upsample2d` and a convolution in the outermost pixels, beyond which the filtered image goes
+    on. T. Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, appendix B.
     """
     name = "upsample_conv2d"
     check_convolution(name, input, weight, bias, groups)
     _factor(name, "scale_factor", scale_factor)
-    checks.check_choice(name, "mode", mode, ("nearest",))
+    checks.check_choice(name, "mode", mode, ("nearest", "fir"))
     sides = _padding(name, padding, weight)
+    if filter is not None and mode != "fir":
+        raise ValueError(f"{name}: filter must be None for mode='{mode}', which has none, got {list(filter.shape)}")
+    if mode == "fir":
+        if sides is None:
+            raise ValueError(f"{name}: padding must be integers for mode='fir' and an even kernel, got 'same'")
+        taps = setup_filter([1.0, 3.0, 3.0, 1.0], input.device) if filter is None else filter
+        output = convolve_upsampled(input, weight, (sides[0], sides[1]), scale_factor, taps, groups)
+        output = output if bias is None else bias_act(output, bias)
+        return (output, moments(output)) if return_statistics else output
     backend = current_backend()
     if scale_factor != 2 or sides is None or (backend is None and prefers_stock(input, weight, 4)):
         upsampled = F.interpolate(input, scale_factor=float(scale_factor))

@@ -91,7 +91,7 @@ class UpsampleConv2d(_ResamplingConv2d):
     in_channels, out_channels, kernel_size, groups, bias, device, dtype
         As for :class:`torch.nn.Conv2d`.
     scale_factor, mode, padding
-        As for :func:`fastgan.functional.upsample_conv2d`.
+        As for :func:`fastgan.functional.upsample_conv2d`; ``mode="fir"`` takes its default filter.
 
     Shape
     -----
