@@ -21,6 +21,12 @@ def _poisoned_and_seeded() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.fixture(autouse=True)
+def _small_work_is_not_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resampling convolutions leave small work to torch; tests are small, and about what is not left to it."""
+    monkeypatch.setattr("fastgan.ops.resampling_choice.SMALLEST_WORK", 0)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Record what the tests show where FASTGAN_STATUS names a file for it (tests/status.py)."""
     config.addinivalue_line("markers", "proves(word, backend=, op=, derivatives=): what the status table may say")

@@ -20,7 +20,9 @@ using WithoutGil = py::call_guard<py::gil_scoped_release>;
 void bind_bias_act(py::module_& module);
 void bind_box_filter2d(py::module_& module);
 void bind_flip_weight(py::module_& module);
+void bind_norm_act(py::module_& module);
 void bind_spectral_norm(py::module_& module);
+void bind_upfirdn2d(py::module_& module);
 void bind_upsample_add(py::module_& module);
 
 }  // namespace fastgan::bindings

@@ -60,6 +60,8 @@ PYBIND11_MODULE(FASTGAN_MODULE, module) {
   bind_bias_act(module);
   bind_box_filter2d(module);
   bind_flip_weight(module);
+  bind_norm_act(module);
   bind_spectral_norm(module);
+  bind_upfirdn2d(module);
   bind_upsample_add(module);
 }

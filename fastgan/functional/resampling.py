@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan.functional.activation import bias_act
+from fastgan.functional.fir import convolve_upsampled, setup_filter
 from fastgan.ops import checks
 from fastgan.ops.box_filter2d import ACTIVATIONS
 from fastgan.ops.box_filter2d import box_filter2d as _box_filter2d
 from fastgan.ops.conv2d_avg_pool2d import conv2d_avg_pool2d as _conv2d_avg_pool2d
 from fastgan.ops.registry import current_backend
-from fastgan.ops.resampling import check_convolution
+from fastgan.ops.resampling import check_convolution, moments
+from fastgan.ops.resampling_choice import prefers_stock
 from fastgan.ops.upsample_add import upsample_add as _upsample_add
 from fastgan.ops.upsample_conv2d import upsample_conv2d as _upsample_conv2d
 
@@ -41,6 +44,24 @@ def _factor(function: str, argument: str, given: int) -> None:
         raise ValueError(f"{function}: {argument} must be at least 1, got {given}")
 
 
+def _slope(function: str, act: str, alpha: float | None) -> float:
+    """The slope of negative inputs, where `act` has one."""
+    checks.check_choice(function, "act", act, ACTIVATIONS)
+    if act == "lrelu":
+        if alpha is not None:
+            checks.check_number(function, "alpha", alpha, "None")
+        return 0.2 if alpha is None else alpha
+    if alpha is not None:
+        raise ValueError(f"{function}: alpha must be None for act='{act}', which has no such parameter, got {alpha}")
+    return 0.0
+
+
+def _activated(input: Tensor, act: str, slope: float) -> Tensor:
+    if act == "linear":
+        return input
+    return F.relu(input) if act == "relu" else F.leaky_relu(input, slope)
+
+
 def upsample_conv2d(
     input: Tensor,
     weight: Tensor,
@@ -48,9 +69,11 @@ def upsample_conv2d(
     *,
     scale_factor: int = 2,
     mode: str = "nearest",
+    filter: Tensor | None = None,
     padding: str | int | Sequence[int] = "same",
     groups: int = 1,
-) -> Tensor:
+    return_statistics: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     r"""Convolve the nearest-upsampled input, which is never written: a quarter of the multiplications.
 
     Equal to ``conv2d(interpolate(input, scale_factor=2), weight, bias, padding=padding, groups=groups)`` by
@@ -70,16 +93,23 @@ def upsample_conv2d(
     scale_factor : int, default 2
         Of the upsampling.
     mode : str, default "nearest"
-        Of the upsampling.
+        Of the upsampling: nearest, or fir for zero insertion and a low-pass filter, as in StyleGAN2.
+    filter : Tensor, optional
+        The low-pass filter of ``mode="fir"``, ``[taps]`` or ``[height, width]``. Default: ``[1, 3, 3, 1] / 8``.
     padding : str, int or pair of int, default "same"
         Zeros on each side of the upsampled image, as for :func:`torch.nn.functional.conv2d`.
     groups : int, default 1
+    return_statistics : bool, default False
+        Whether to return the output's statistics too, gathered in the same pass, for :func:`norm_act`.
 
     Returns
     -------
-    Tensor
+    output : Tensor
         ``[N, C_out, H_out, W_out]`` with ``H_out = scale_factor * H`` for "same", else
         ``scale_factor * H + 2 * padding - kH + 1``; channels_last where input or weight is.
+    statistics : Tensor
+        ``[2, C_out]``, if `return_statistics`: means over samples and pixels, and sums of squared deviations; float32
+        for half types. Without a derivative of their own: :func:`norm_act` has that of the statistics.
 
     Raises
     ------
@@ -94,19 +124,35 @@ def upsample_conv2d(
     -----
     Differentiable to any order with respect to input, weight and bias, by the same forms. The identity serves a
     scale_factor of 2 with any kernel size and ``padding <= size - 2``, and 1×1 kernels without padding, which are
-    applied before the upsampling. Other cases (another scale_factor, an even kernel with "same", wider padding), and
-    shapes for which stock was measured to be faster, are upsampled and convolved one after the other. Under autocast it
-    runs in autocast's dtype, as convolutions do.
+    applied before the upsampling. Other cases (another scale_factor, an even kernel with "same", wider padding), and on
+    CPUs work too small to earn the calls back, are upsampled and convolved one after the other. Under autocast it runs
+    in autocast's dtype, as convolutions do. Half types round once more than stock, before the box filter.
+
+    With ``mode="fir"`` the transposed convolution comes first and the filter after it, which is what StyleGAN2 defines:
+    it differs from :func:`upsample2d` and a convolution in the outermost pixels, beyond which the filtered image goes
+    on. T. Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, appendix B.
     """
     name = "upsample_conv2d"
     check_convolution(name, input, weight, bias, groups)
     _factor(name, "scale_factor", scale_factor)
-    checks.check_choice(name, "mode", mode, ("nearest",))
+    checks.check_choice(name, "mode", mode, ("nearest", "fir"))
     sides = _padding(name, padding, weight)
-    if scale_factor != 2 or sides is None:
+    if filter is not None and mode != "fir":
+        raise ValueError(f"{name}: filter must be None for mode='{mode}', which has none, got {list(filter.shape)}")
+    if mode == "fir":
+        if sides is None:
+            raise ValueError(f"{name}: padding must be integers for mode='fir' and an even kernel, got 'same'")
+        taps = setup_filter([1.0, 3.0, 3.0, 1.0], input.device) if filter is None else filter
+        output = convolve_upsampled(input, weight, (sides[0], sides[1]), scale_factor, taps, groups)
+        output = output if bias is None else bias_act(output, bias)
+        return (output, moments(output)) if return_statistics else output
+    backend = current_backend()
+    if scale_factor != 2 or sides is None or (backend is None and prefers_stock(input, weight, 4)):
         upsampled = F.interpolate(input, scale_factor=float(scale_factor))
-        return F.conv2d(upsampled, weight, bias, padding="same" if sides is None else sides, groups=groups)
-    return _upsample_conv2d(input, weight, bias, sides, groups, False, current_backend())[0]
+        output = F.conv2d(upsampled, weight, bias, padding="same" if sides is None else sides, groups=groups)
+        return (output, moments(output)) if return_statistics else output
+    result = _upsample_conv2d(input, weight, bias, sides, groups, return_statistics, backend)
+    return result if return_statistics else result[0]
 
 
 def conv2d_avg_pool2d(
@@ -117,6 +163,8 @@ def conv2d_avg_pool2d(
     kernel_size: int = 2,
     padding: str | int | Sequence[int] = "same",
     groups: int = 1,
+    act: str = "linear",
+    alpha: float | None = None,
 ) -> Tensor:
     r"""Convolve, and average what the convolution gives over blocks of pixels: a quarter of the multiplications.
 
@@ -132,6 +180,8 @@ def conv2d_avg_pool2d(
         As for :func:`upsample_conv2d`.
     kernel_size : int, default 2
         Of the pooling, and its stride.
+    act, alpha
+        An activation of the input before the convolution, in the same pass over memory, as for :func:`box_filter2d`.
 
     Returns
     -------
@@ -147,18 +197,25 @@ def conv2d_avg_pool2d(
     -----
     Differentiable to any order with respect to input, weight and bias, by the same forms. The identity serves a
     kernel_size of 2 with any kernel and padding that is zero in both dimensions or in none, and 1×1 kernels without
-    padding, which are applied after the pooling. Other cases (another kernel_size, an even kernel with "same"), and
-    shapes for which stock was measured to be faster, are convolved and pooled one after the other. Under autocast it
-    runs in autocast's dtype, as convolutions do.
+    padding, which are applied after the pooling. Other cases (another kernel_size, an even kernel with "same"), and on
+    CPUs work too small to earn the calls back, are convolved and pooled one after the other. Under autocast it runs in
+    autocast's dtype, as convolutions do.
     """
     name = "conv2d_avg_pool2d"
     check_convolution(name, input, weight, bias, groups)
     _factor(name, "kernel_size", kernel_size)
     sides = _padding(name, padding, weight)
-    if kernel_size != 2 or sides is None:
+    backend = current_backend()
+    slope = _slope(name, act, alpha)
+    if kernel_size != 2 or sides is None or (backend is None and prefers_stock(input, weight, 1)):
+        input = _activated(input, act, slope)
         convolved = F.conv2d(input, weight, bias, padding="same" if sides is None else sides, groups=groups)
         return F.avg_pool2d(convolved, kernel_size)
-    return _conv2d_avg_pool2d(input, weight, bias, sides, groups, False, current_backend())[0]
+    if act != "linear" and min(sides) > 0:
+        means = _box_filter2d(input, None, act, slope, 1, 0.25, backend)
+        return F.conv2d(means, weight, bias, stride=2, padding=[p - 1 for p in sides], groups=groups)
+    input = _activated(input, act, slope)
+    return _conv2d_avg_pool2d(input, weight, bias, sides, groups, False, backend)[0]
 
 
 def box_filter2d(
@@ -211,17 +268,11 @@ def box_filter2d(
     name = "box_filter2d"
     checks.check_floating(name, "input", input)
     checks.check_images(name, "input", input)
-    checks.check_choice(name, "act", act, ACTIVATIONS)
     checks.check_number(name, "scale", scale)
-    if alpha is not None:
-        checks.check_number(name, "alpha", alpha, "None")
-        if act != "lrelu":
-            raise ValueError(f"{name}: alpha must be None for act='{act}', which has no such parameter, got {alpha}")
-    slope = (0.2 if alpha is None else alpha) if act == "lrelu" else 0.0
-    return _box_filter2d(input, None, act, slope, padding, scale, current_backend())
+    return _box_filter2d(input, None, act, _slope(name, act, alpha), padding, scale, current_backend())
 
 
-def upsample_add(input: Tensor, low: Tensor) -> Tensor:
+def upsample_add(input: Tensor, low: Tensor, *, return_statistics: bool = False) -> Tensor | tuple[Tensor, Tensor]:
     r"""Add a nearest-upsampled image of half the size, which is never written.
 
     Parameters
@@ -231,11 +282,15 @@ def upsample_add(input: Tensor, low: Tensor) -> Tensor:
         output has too.
     low : Tensor
         ``[N, C, H, W]``, in input's dtype (under autocast it is cast to it).
+    return_statistics : bool, default False
+        As for :func:`upsample_conv2d`.
 
     Returns
     -------
-    Tensor
+    output : Tensor
         ``input + interpolate(low, scale_factor=2)``.
+    statistics : Tensor
+        ``[2, C]``, if `return_statistics`.
 
     Raises
     ------
@@ -251,4 +306,5 @@ def upsample_add(input: Tensor, low: Tensor) -> Tensor:
     Differentiable to any order. Nothing is saved.
     """
     checks.check_floating("upsample_add", "input", input)
-    return _upsample_add(input, low, False, current_backend())[0]
+    result = _upsample_add(input, low, return_statistics, current_backend())
+    return result if return_statistics else result[0]

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import Layers, stock_layers
-from .sngan import DiscriminatorBlock
 
 __all__ = ["BigGANDiscriminator"]
 
@@ -90,7 +89,9 @@ class BigGANDiscriminator(nn.Module):
         widths = [image_channels, *(channels * factor for factor in _WIDTHS)]
         last = len(_WIDTHS) - 1
         blocks: list[nn.Module] = [
-            DiscriminatorBlock(widths[i], widths[i + 1], layers, first=i == 0, downsample=i < last)
+            layers.block_down(
+                widths[i], widths[i + 1], wrap=layers.spectral_norm, preactivation=i > 0, downsample=i < last
+            )
             for i in range(len(_WIDTHS))
         ]
         blocks.insert(1, SelfAttention(channels, layers))

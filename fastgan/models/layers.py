@@ -1,8 +1,4 @@
-"""The one place where a model's layers are chosen: stock PyTorch modules or fastgan's drop-ins.
-
-Rectifiers are PyTorch's in both: without a bias to fuse, none is faster than its in-place one. Fastgan's save a pass
-where gradients are differentiated again, without which the models here are trained.
-"""
+"""The one place where a model's layers are chosen: stock PyTorch modules or fastgan's drop-ins."""
 
 from __future__ import annotations
 
@@ -11,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 from torch.nn.utils import parametrizations
+
+from .blocks import BatchNormReLU, ConditionalBatchNormReLU, StockResBlockDown, StockResBlockUp
 
 __all__ = ["Layers", "fast_layers", "stock_layers"]
 
@@ -27,20 +25,45 @@ class Layers:
         Wraps a module's weight in spectral normalisation and returns the module.
     group_spectral_norm : callable
         Called once on a whole network whose every forward uses all of its normalised weights; returns the network.
+    batch_norm : callable
+        ``batch_norm(channels)`` makes a batch norm followed by ReLU; ``batch_norm(channels, num_classes)`` one whose
+        scale and shift depend on the label.
+    block_up, block_down : callable
+        The residual blocks: :class:`fastgan.nn.ResBlockUp` and ``ResBlockDown``, or what they stand in for.
     """
 
     name: str
     spectral_norm: Callable[[nn.Module], nn.Module]
     group_spectral_norm: Callable[[nn.Module], nn.Module]
+    batch_norm: Callable[..., nn.Module]
+    block_up: Callable[..., nn.Module]
+    block_down: Callable[..., nn.Module]
+
+
+def _stock_batch_norm(channels: int, num_classes: int | None = None) -> nn.Module:
+    return BatchNormReLU(channels) if num_classes is None else ConditionalBatchNormReLU(channels, num_classes)
 
 
 def stock_layers() -> Layers:
     """PyTorch's own modules."""
-    return Layers("stock", parametrizations.spectral_norm, lambda network: network)
+    return Layers(
+        "stock",
+        parametrizations.spectral_norm,
+        lambda network: network,
+        _stock_batch_norm,
+        StockResBlockUp,
+        StockResBlockDown,
+    )
 
 
 def fast_layers() -> Layers:
     """The drop-ins of fastgan."""
+    from fastgan.nn import BatchNormAct2d, ConditionalBatchNorm2d, ResBlockDown, ResBlockUp
     from fastgan.nn.utils import group_spectral_norm, spectral_norm
 
-    return Layers("fast", spectral_norm, group_spectral_norm)
+    def batch_norm(channels: int, num_classes: int | None = None) -> nn.Module:
+        if num_classes is None:
+            return BatchNormAct2d(channels, act="relu")
+        return ConditionalBatchNorm2d(channels, num_classes, act="relu")
+
+    return Layers("fast", spectral_norm, group_spectral_norm, batch_norm, ResBlockUp, ResBlockDown)

@@ -4,18 +4,15 @@ Architecture: T. Miyato, T. Kataoka, M. Koyama, Y. Yoshida, "Spectral Normalizat
 Networks", ICLR 2018, appendix B.4, table 4 (ResNet for CIFAR-10). Conditioning on labels: T. Miyato, M. Koyama,
 "cGANs with Projection Discriminator", ICLR 2018 (projection in the discriminator, conditional batch norm in the
 generator).
-
-The 1×1 convolutions of the shortcuts are applied on the low-resolution side: they commute with nearest upsampling and
-with average pooling, so the function and its gradients are those of the paper for a quarter of the work.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .layers import Layers, stock_layers
 
@@ -32,9 +29,9 @@ def _init(module: nn.Module, gain: float) -> None:
         nn.init.zeros_(bias)
 
 
-def _conv(in_channels: int, out_channels: int, kernel_size: int, gain: float = 2**0.5) -> nn.Conv2d:
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-    _init(conv, gain)
+def _initialised(conv: nn.Module) -> nn.Module:
+    """The convolution with its initial weights; those of the shortcuts, which are 1×1, have gain 1."""
+    _init(conv, 1.0 if cast(nn.Conv2d, conv).kernel_size == (1, 1) else 2**0.5)
     return conv
 
 
@@ -42,50 +39,6 @@ def _check_labels(function: str, labels: Tensor | None, num_classes: int | None)
     if (labels is None) != (num_classes is None):
         expected = "no labels (num_classes is None)" if num_classes is None else f"labels in [0, {num_classes})"
         raise ValueError(f"{function}: expected {expected}, got {'none' if labels is None else 'labels'}")
-
-
-class ConditionalBatchNorm2d(nn.Module):
-    """Batch norm whose scale and shift are looked up by the sample's label."""
-
-    def __init__(self, num_features: int, num_classes: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(num_features, affine=False)
-        self.weight = nn.Embedding(num_classes, num_features)
-        self.bias = nn.Embedding(num_classes, num_features)
-        nn.init.ones_(self.weight.weight)
-        nn.init.zeros_(self.bias.weight)
-
-    def forward(self, input: Tensor, labels: Tensor) -> Tensor:
-        """Normalise ``input`` [N, C, H, W], then scale and shift by rows ``labels`` [N] of the tables."""
-        scale = self.weight(labels)[:, :, None, None]
-        shift = self.bias(labels)[:, :, None, None]
-        return torch.addcmul(shift, self.norm(input), scale)
-
-
-class _GeneratorBlock(nn.Module):
-    def __init__(self, channels: int, num_classes: int | None, layers: Layers) -> None:
-        super().__init__()
-        self.norm1 = _norm(channels, num_classes)
-        self.act1 = nn.ReLU(inplace=True)
-        self.conv1 = _conv(channels, channels, 3)
-        self.norm2 = _norm(channels, num_classes)
-        self.act2 = nn.ReLU(inplace=True)
-        self.conv2 = _conv(channels, channels, 3)
-        self.shortcut = _conv(channels, channels, 1, gain=1.0)
-
-    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        h = self.act1(_normalise(self.norm1, x, labels))
-        h = self.conv1(F.interpolate(h, scale_factor=2, mode="nearest"))
-        h = self.conv2(self.act2(_normalise(self.norm2, h, labels)))
-        return h + F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
-
-
-def _norm(channels: int, num_classes: int | None) -> nn.Module:
-    return nn.BatchNorm2d(channels) if num_classes is None else ConditionalBatchNorm2d(channels, num_classes)
-
-
-def _normalise(norm: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
-    return norm(x) if labels is None else norm(x, labels)
 
 
 class SNGANGenerator(nn.Module):
@@ -120,10 +73,11 @@ class SNGANGenerator(nn.Module):
         self.num_classes = num_classes
         self.dense = nn.Linear(latent_dim, _BASE_SIZE**2 * channels)
         _init(self.dense, 1.0)
-        self.blocks = nn.ModuleList(_GeneratorBlock(channels, num_classes, layers) for _ in range(3))
-        self.norm = nn.BatchNorm2d(channels)
-        self.act = nn.ReLU(inplace=True)
-        self.conv = _conv(channels, image_channels, 3, gain=1.0)
+        norm = functools.partial(layers.batch_norm, num_classes=num_classes)
+        self.blocks = nn.ModuleList(layers.block_up(channels, channels, norm=norm, wrap=_initialised) for _ in range(3))
+        self.norm = layers.batch_norm(channels)
+        self.conv = nn.Conv2d(channels, image_channels, 3, padding=1)
+        _init(self.conv, 1.0)
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """Make images.
@@ -142,30 +96,12 @@ class SNGANGenerator(nn.Module):
         """
         _check_labels("SNGANGenerator", labels, self.num_classes)
         x = self.dense(latent).unflatten(1, (self.channels, _BASE_SIZE, _BASE_SIZE))
+        conditions = () if labels is None else (labels,)
+        statistics = None  # of x, where a block has gathered them for the norm after it
         for block in self.blocks:
-            x = block(x, labels)
-        return torch.tanh(self.conv(self.act(self.norm(x))))
-
-
-class DiscriminatorBlock(nn.Module):
-    def __init__(self, in_channels: int, channels: int, layers: Layers, *, first: bool, downsample: bool) -> None:
-        super().__init__()
-        # The block's input feeds the shortcut too, so the first rectifier must not work in place; on the image
-        # itself there is none.
-        self.act1 = nn.Identity() if first else nn.ReLU()
-        self.conv1 = layers.spectral_norm(_conv(in_channels, channels, 3))
-        self.act2 = nn.ReLU(inplace=True)
-        self.conv2 = layers.spectral_norm(_conv(channels, channels, 3))
-        self.shortcut = (
-            layers.spectral_norm(_conv(in_channels, channels, 1, gain=1.0))
-            if downsample or in_channels != channels
-            else nn.Identity()
-        )
-        self.pool = nn.AvgPool2d(2) if downsample else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv2(self.act2(self.conv1(self.act1(x))))
-        return self.pool(h) + self.shortcut(self.pool(x))
+            x, statistics = block(x, *conditions, statistics=statistics, return_statistics=True)
+        x = self.norm(x) if statistics is None else self.norm(x, statistics)
+        return torch.tanh(self.conv(x))
 
 
 class SNGANDiscriminator(nn.Module):
@@ -193,11 +129,15 @@ class SNGANDiscriminator(nn.Module):
         super().__init__()
         layers = layers or stock_layers()
         self.num_classes = num_classes
+
+        def wrap(conv: nn.Module) -> nn.Module:
+            return layers.spectral_norm(_initialised(conv))
+
         self.blocks = nn.Sequential(
-            DiscriminatorBlock(image_channels, channels, layers, first=True, downsample=True),
-            DiscriminatorBlock(channels, channels, layers, first=False, downsample=True),
-            DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
-            DiscriminatorBlock(channels, channels, layers, first=False, downsample=False),
+            layers.block_down(image_channels, channels, wrap=wrap, preactivation=False),
+            layers.block_down(channels, channels, wrap=wrap),
+            layers.block_down(channels, channels, wrap=wrap, downsample=False),
+            layers.block_down(channels, channels, wrap=wrap, downsample=False),
         )
         self.act = nn.ReLU(inplace=True)
         dense = nn.Linear(channels, 1)

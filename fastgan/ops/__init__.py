@@ -4,8 +4,10 @@ from fastgan.ops import (
     bias_act,
     box_filter2d,
     conv2d_avg_pool2d,
+    norm_act,
     spectral_conv,
     spectral_norm,
+    upfirdn2d,
     upsample_add,
     upsample_conv2d,
 )
@@ -14,8 +16,10 @@ __all__ = [
     "bias_act",
     "box_filter2d",
     "conv2d_avg_pool2d",
+    "norm_act",
     "spectral_conv",
     "spectral_norm",
+    "upfirdn2d",
     "upsample_add",
     "upsample_conv2d",
 ]

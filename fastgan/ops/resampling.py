@@ -139,7 +139,10 @@ def moments(output: Tensor) -> Tensor:
     """[2, C]: each channel's mean and sum of squared deviations."""
     wide = output.detach().to(accumulator(output.dtype))
     mean = wide.mean((0, 2, 3))
-    return torch.stack([mean, (wide - mean[:, None, None]).square().sum((0, 2, 3))])
+    off = wide - mean[:, None, None]
+    # What the rounding of the mean has left, where the deviations are small beside it.
+    rest, count = off.sum((0, 2, 3)), max(1, wide.numel() // max(1, wide.shape[1]))
+    return torch.stack([mean + rest / count, off.square().sum((0, 2, 3)) - rest.square() / count])
 
 
 def sum_pool(x: Tensor) -> Tensor:

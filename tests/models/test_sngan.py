@@ -43,7 +43,7 @@ def test_shortcut_equals_the_papers_order() -> None:
     expected = block.shortcut(upsampled) + block.conv2(
         F.relu(block.norm2(block.conv1(F.interpolate(F.relu(block.norm1(x)), scale_factor=2, mode="nearest"))))
     )
-    torch.testing.assert_close(block(x, None), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(block(x), expected, rtol=1e-12, atol=1e-12)
 
     block = SNGANDiscriminator(4).double().eval().blocks[1]
     x = torch.randn(2, 4, 8, 8, dtype=torch.float64)

@@ -4,8 +4,10 @@ from tests.samples import (
     bias_act,
     box_filter2d,
     conv2d_avg_pool2d,
+    norm_act,
     spectral_conv,
     spectral_norm,
+    upfirdn2d,
     upsample_add,
     upsample_conv2d,
 )
@@ -17,8 +19,10 @@ SAMPLES: dict[str, list[Sample]] = {
     "bias_act": bias_act.SAMPLES,
     "box_filter2d": box_filter2d.SAMPLES,
     "conv2d_avg_pool2d": conv2d_avg_pool2d.SAMPLES,
+    "norm_act": norm_act.SAMPLES,
     "spectral_conv": spectral_conv.SAMPLES,
     "spectral_norm": spectral_norm.SAMPLES,
+    "upfirdn2d": upfirdn2d.SAMPLES,
     "upsample_add": upsample_add.SAMPLES,
     "upsample_conv2d": upsample_conv2d.SAMPLES,
 }

@@ -1,0 +1,244 @@
+"""Normalisation, affine map and activation in one pass."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from fastgan.ops import checks
+from fastgan.ops.norm_act import norm_act as _norm_act
+from fastgan.ops.norm_act.activations import ACTIVATIONS
+from fastgan.ops.norm_act.shapes import accumulator
+from fastgan.ops.registry import current_backend
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+__all__ = ["affine_act", "norm_act"]
+
+_NORMS = ("batch", "instance", "pixel")
+
+
+def _check_input(function: str, input: Tensor) -> None:
+    checks.check_floating(function, "input", input)
+    if input.dim() < 2:
+        raise ValueError(f"{function}: input must be [N, C, ...], got {list(input.shape)}")
+
+
+def _check_parameter(function: str, argument: str, given: Tensor | None, input: Tensor) -> None:
+    """A vector over channels, or one for each sample; in input's dtype, or in float32 beside half types."""
+    if given is None:
+        return
+    checks.check_floating(function, argument, given)
+    if given.dtype != accumulator(input.dtype):
+        checks.check_same_dtype(function, argument, given, input)
+    n, channels = input.shape[:2]
+    if given.shape not in ((channels,), (n, channels)):
+        raise ValueError(
+            f"{function}: {argument} must be [{channels}] or [{n}, {channels}] to match input {list(input.shape)}, "
+            f"got {list(given.shape)}"
+        )
+
+
+def _check_act(function: str, act: str, alpha: float | None, gain: float) -> float:
+    checks.check_choice(function, "act", act, tuple(ACTIVATIONS))
+    checks.check_number(function, "gain", gain)
+    if alpha is None:
+        return ACTIVATIONS[act].alpha or 0.0
+    checks.check_number(function, "alpha", alpha, "None")
+    if ACTIVATIONS[act].alpha is None:
+        raise ValueError(f"{function}: alpha must be None for act='{act}', which has no such parameter, got {alpha}")
+    return alpha
+
+
+def _check_statistics(running_mean: Tensor | None, running_var: Tensor | None, input: Tensor) -> None:
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("norm_act: running_mean and running_var must be given together")
+    for argument, given in (("running_mean", running_mean), ("running_var", running_var)):
+        if given is not None:
+            checks.check_floating("norm_act", argument, given)
+            checks.check_length("norm_act", argument, given, input.shape[1], f"input {list(input.shape)}")
+
+
+def _check_batch_statistics(input: Tensor, norm: str, statistics: Tensor | None, grouped: bool) -> None:
+    """That statistics can be taken of the input, or that `statistics` can be they."""
+    pixels = math.prod(input.shape[2:])
+    if (input.shape[0] * pixels == 1 and not grouped) if norm == "batch" else pixels == 1:
+        what = "value per channel" if norm == "batch" else "spatial element"
+        raise ValueError(f"norm_act: expected more than 1 {what} when training, got input {list(input.shape)}")
+    if statistics is not None:
+        checks.check_floating("norm_act", "statistics", statistics)
+        shape = [2, *([input.shape[0]] if norm == "instance" else []), input.shape[1]]
+        if list(statistics.shape) != shape:
+            raise ValueError(
+                f"norm_act: statistics must be {shape} (means, sums of squared deviations) to match input "
+                f"{list(input.shape)}, got {list(statistics.shape)}"
+            )
+
+
+def norm_act(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    norm: str = "batch",
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float = 1.0,
+    statistics: Tensor | None = None,
+    process_group: ProcessGroup | None = None,
+) -> Tensor:
+    r"""Normalise, scale, shift and apply an activation: two reads of input and one write, one read where not training.
+
+    .. math:: y = \text{gain} \cdot \operatorname{act}\left(w\, \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + b\right)
+
+    Parameters
+    ----------
+    input : Tensor
+        ``[N, C, ...]``; float32, float64, float16 or bfloat16; any memory layout, which the output keeps. Half types
+        are computed in float32.
+    running_mean, running_var : Tensor, optional
+        ``[C]``. While training they are moved towards the statistics of the input, `running_var` towards the unbiased
+        variance; otherwise they are the statistics. Not for pixel norm.
+    weight, bias : Tensor, optional
+        ``[C]``, or ``[N, C]`` for a scale and shift of each sample (class-conditional batch norm, adaptive instance
+        norm). In input's dtype, or in float32 for half types.
+    training : bool, default False
+        Whether statistics are the input's. They are as well where there are no running ones, and for pixel norm.
+    momentum : float, default 0.1
+        How far the running statistics move.
+    eps : float, default 1e-5
+        Added to the variance.
+    norm : str, default "batch"
+        What shares a statistic: ``"batch"``, a channel; ``"instance"``, a channel of one sample; ``"pixel"``, the
+        channels of one pixel, without a mean: ``x / sqrt(mean(x**2) + eps)``.
+    act : str, default "linear"
+        linear, relu or lrelu.
+    alpha : float, optional
+        Negative slope of lrelu, default 0.2. The other activations have no such parameter.
+    gain : float, default 1
+        Factor on the activation's output (:func:`bias_act` has √2 for relu and lrelu).
+    statistics : Tensor, optional
+        The statistics of the input, from whoever has made it: ``[2, C]``, ``[2, N, C]`` for instance norm, first the
+        means, then the sums of squared deviations from them. Used where statistics are the input's, instead of the
+        first read; derivatives are the same as without. With a process group they are those of this process's input.
+    process_group : ProcessGroup, optional
+        Its processes share the statistics of a batch while training, and the sums of the derivatives, whatever the
+        size of each one's batch. All of them must take part in the forward and in each backward. For batch norm only.
+
+    Returns
+    -------
+    Tensor
+        Of input's shape, dtype and memory layout. NaN propagates.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not floating point, weight or bias of another dtype than input or float32, an argument that
+        is no number.
+    ValueError
+        For shapes that do not match, an unknown norm or act, one value per channel while training, running statistics
+        or a process group with a norm that has none, no statistics at all.
+    NotImplementedError
+        For forward-mode and ``torch.func`` derivatives, and for derivatives above the second.
+
+    Notes
+    -----
+    Differentiable twice, with respect to input, weight and bias. Only input and statistics are saved for the backward.
+    Variances are of deviations from a mean, block by block, never a difference of large squares. Weight's and bias's
+    gradients are of this process's batch, as in :class:`torch.nn.SyncBatchNorm`.
+
+    Batch norm: Ioffe and Szegedy 2015; instance norm: Ulyanov et al. 2016, adaptive: Huang and Belongie 2017;
+    class-conditional batch norm: Dumoulin et al. 2017; pixel norm: Karras et al., "Progressive Growing of GANs" (2018).
+    """
+    _check_input("norm_act", input)
+    checks.check_choice("norm_act", "norm", norm, _NORMS)
+    for argument, given in (("weight", weight), ("bias", bias)):
+        _check_parameter("norm_act", argument, given, input)
+    checks.check_number("norm_act", "momentum", momentum)
+    checks.check_number("norm_act", "eps", eps)
+    alpha = _check_act("norm_act", act, alpha, gain)
+    _check_statistics(running_mean, running_var, input)
+    if norm == "pixel" and (running_mean is not None or statistics is not None):
+        raise ValueError("norm_act: running statistics and statistics must be None for norm='pixel', which has none")
+    if norm != "batch" and process_group is not None:
+        raise ValueError(f"norm_act: process_group must be None for norm='{norm}', whose statistics are a sample's own")
+    mean = variance = group = None
+    if norm != "pixel" and (training or running_mean is None):
+        group = None if process_group is None or process_group.size() < 2 else process_group.group_name
+        _check_batch_statistics(input, norm, statistics, group is not None)
+        if statistics is not None:
+            wide = accumulator(input.dtype)
+            elements = math.prod(input.shape[2:]) * (input.shape[0] if norm == "batch" else 1)
+            mean, variance = statistics[0].to(wide), statistics[1].to(wide) / max(elements, 1)
+        kind = norm
+    elif norm == "pixel":
+        kind = norm
+    else:
+        assert running_mean is not None and running_var is not None
+        wide = accumulator(input.dtype)
+        kind, mean, variance = "given", running_mean.to(wide), running_var.to(wide)
+    output, mean, _, unbiased = _norm_act(
+        input, weight, bias, mean, variance, kind, act, alpha, gain, eps, group, current_backend()
+    )
+    if training and running_mean is not None and running_var is not None and (input.numel() or group is not None):
+        if norm == "instance":
+            mean, unbiased = mean.mean(0), unbiased.mean(0)
+        for running, current in ((running_mean, mean), (running_var, unbiased)):
+            running.lerp_(current.to(running.dtype), momentum)
+    return output
+
+
+def affine_act(
+    input: Tensor,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    *,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float = 1.0,
+) -> Tensor:
+    r"""Scale and shift channels and apply an activation in one pass: :func:`norm_act` without the statistics.
+
+    .. math:: y = \text{gain} \cdot \operatorname{act}(\text{scale} \cdot x + \text{shift})
+
+    Parameters
+    ----------
+    input : Tensor
+        ``[N, C, ...]``; float32, float64, float16 or bfloat16; any memory layout, which the output keeps.
+    scale, shift : Tensor, optional
+        ``[C]``, or ``[N, C]`` for those of each sample (modulation and demodulation of styles). In input's dtype, or in
+        float32 for half types.
+    act : str, default "linear"
+        linear, relu or lrelu.
+    alpha : float, optional
+        Negative slope of lrelu, default 0.2.
+    gain : float, default 1
+        Factor on the activation's output.
+
+    Returns
+    -------
+    Tensor
+        Of input's shape, dtype and memory layout.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError
+        As :func:`norm_act`.
+
+    Notes
+    -----
+    Differentiable twice; the second derivative by input is undefined in autograd's sense where there is none.
+    """
+    _check_input("affine_act", input)
+    for argument, given in (("scale", scale), ("shift", shift)):
+        _check_parameter("affine_act", argument, given, input)
+    alpha = _check_act("affine_act", act, alpha, gain)
+    return _norm_act(input, scale, shift, None, None, "given", act, alpha, gain, 0.0, None, current_backend())[0]

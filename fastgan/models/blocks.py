@@ -1,0 +1,97 @@
+"""The residual blocks on PyTorch's own modules: what fastgan.nn's ResBlockUp and ResBlockDown stand in for.
+
+Signatures and ``state_dict`` keys are theirs. The 1×1 convolutions of the shortcuts are applied on the low-resolution
+side: they commute with nearest upsampling and with average pooling, so the function and its gradients are those of the
+papers for a quarter of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["BatchNormReLU", "ConditionalBatchNormReLU", "StockResBlockDown", "StockResBlockUp"]
+
+
+class BatchNormReLU(nn.BatchNorm2d):
+    """Batch norm, then ReLU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``input`` [N, C, H, W]."""
+        return F.relu_(super().forward(input))
+
+
+class ConditionalBatchNormReLU(nn.Module):
+    """Batch norm whose scale and shift are looked up by the sample's label, then ReLU."""
+
+    def __init__(self, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(num_features, affine=False)
+        self.weight = nn.Embedding(num_classes, num_features)
+        self.bias = nn.Embedding(num_classes, num_features)
+        nn.init.ones_(self.weight.weight)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, input: Tensor, labels: Tensor) -> Tensor:
+        """Normalise ``input`` [N, C, H, W], then scale and shift by rows ``labels`` [N] of the tables."""
+        scale = self.weight(labels)[:, :, None, None]
+        shift = self.bias(labels)[:, :, None, None]
+        return F.relu_(shift.addcmul(self.norm(input), scale))
+
+
+class StockResBlockUp(nn.Module):
+    """Norm, ReLU, upsampling, convolution, norm, ReLU, convolution; around them a 1×1 convolution."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        norm: Callable[[int], nn.Module],
+        wrap: Callable[[nn.Module], nn.Module],
+    ) -> None:
+        super().__init__()
+        self.norm1 = norm(in_channels)
+        self.conv1 = wrap(nn.Conv2d(in_channels, out_channels, 3, padding=1))
+        self.norm2 = norm(out_channels)
+        self.conv2 = wrap(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.shortcut = wrap(nn.Conv2d(in_channels, out_channels, 1))
+
+    def forward(
+        self, x: Tensor, *conditions: Tensor, statistics: None = None, return_statistics: bool = False
+    ) -> Tensor | tuple[Tensor, None]:
+        """Double the resolution of ``x``; there are no statistics to hand on."""
+        h = self.conv1(F.interpolate(self.norm1(x, *conditions), scale_factor=2, mode="nearest"))
+        h = self.conv2(self.norm2(h, *conditions))
+        output = h + F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
+        return (output, None) if return_statistics else output
+
+
+class StockResBlockDown(nn.Module):
+    """ReLU, convolution, ReLU, convolution, pooling; around them a 1×1 convolution where shapes change."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        wrap: Callable[[nn.Module], nn.Module],
+        downsample: bool = True,
+        preactivation: bool = True,
+    ) -> None:
+        super().__init__()
+        # The block's input feeds the shortcut too, so the first rectifier must not work in place.
+        self.act1 = nn.ReLU() if preactivation else nn.Identity()
+        self.conv1 = wrap(nn.Conv2d(in_channels, out_channels, 3, padding=1))
+        self.act2 = nn.ReLU(inplace=True)
+        self.conv2 = wrap(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        mapped = downsample or in_channels != out_channels
+        self.shortcut = wrap(nn.Conv2d(in_channels, out_channels, 1)) if mapped else nn.Identity()
+        self.pool = nn.AvgPool2d(2) if downsample else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Halve the resolution of ``x``, unless the block was made not to."""
+        h = self.conv2(self.act2(self.conv1(self.act1(x))))
+        return self.pool(h) + self.shortcut(self.pool(x))

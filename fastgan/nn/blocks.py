@@ -1,0 +1,271 @@
+"""Residual blocks that change the resolution: pre-activation, with the fused convolutions and normalisations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastgan import functional
+from fastgan.nn.normalization import BatchNormAct2d, ConditionalBatchNorm2d, ConditionedBatchNorm2d
+from fastgan.nn.resampling import ConvAvgPool2d, UpsampleConv2d
+
+__all__ = ["ResBlockDown", "ResBlockUp"]
+
+Norm = Callable[[int], nn.Module]
+Wrap = Callable[[nn.Module], nn.Module]
+
+_CONDITIONAL = (ConditionalBatchNorm2d, ConditionedBatchNorm2d)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    return module
+
+
+def _relu_batch_norm(channels: int) -> nn.Module:
+    return BatchNormAct2d(channels, act="relu")
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
+    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+
+
+def _shapes(in_channels: int, hidden: int, out_channels: int, bottleneck: bool) -> list[tuple[int, int, int]]:
+    """Channels in and out, and kernel size, of each convolution."""
+    if not bottleneck:
+        return [(in_channels, hidden, 3), (hidden, out_channels, 3)]
+    return [(in_channels, hidden, 1), (hidden, hidden, 3), (hidden, hidden, 3), (hidden, out_channels, 1)]
+
+
+def _normalise(norm: nn.Module, x: Tensor, conditions: tuple[Tensor, ...], statistics: Tensor | None) -> Tensor:
+    if isinstance(norm, _CONDITIONAL):
+        return norm(x, *conditions, statistics=statistics)
+    if isinstance(norm, BatchNormAct2d):
+        return norm(x, statistics=statistics)
+    return norm(x)
+
+
+class ResBlockUp(nn.Module):
+    """A residual block that doubles the resolution: norm, activation and convolution, twice.
+
+    With the defaults it is the generator's block of SNGAN and BigGAN. `bottleneck` makes it BigGAN-deep's; without
+    `residual`, and with an activation before a pixel norm as `norm`, it is the pair of convolutions of Progressive
+    Growing.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    hidden_channels : int, optional
+        Between the convolutions. Default: out_channels; for a bottleneck a quarter of in_channels.
+    norm : callable, optional
+        ``norm(channels)`` makes the module before each convolution, its activation included. Default:
+        ``BatchNormAct2d(channels, act="relu")``. Conditional batch norms are handed the block's conditions.
+    wrap : callable, optional
+        Applied to each convolution as it is made: an initialisation, or a spectral norm, as in ``wrap=spectral_norm``.
+    bottleneck : bool, default False
+        1×1, 3×3, 3×3 and 1×1 convolutions, and a shortcut that drops channels instead of mapping them.
+    upsample : bool, default True
+        Whether the block changes the resolution.
+    residual : bool, default True
+        Whether there is a shortcut.
+
+    Shape
+    -----
+    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, 2H, 2W]``.
+
+    Notes
+    -----
+    Nothing that is upsampled is written before a convolution: the upsampling is part of the first one, which also
+    gathers the statistics that the norm after it needs, and the shortcut's 1×1 convolution runs at the low resolution.
+
+    T. Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, figure 9; A. Brock, J.
+    Donahue, K. Simonyan, "Large Scale GAN Training for High Fidelity Natural Image Synthesis", ICLR 2019, figures 15
+    and 16.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        hidden_channels: int | None = None,
+        norm: Norm | None = None,
+        wrap: Wrap | None = None,
+        bottleneck: bool = False,
+        upsample: bool = True,
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        norm, wrap = norm or _relu_batch_norm, wrap or _unwrapped
+        hidden = hidden_channels or (in_channels // 4 if bottleneck else out_channels)
+        if bottleneck and out_channels > in_channels:
+            raise ValueError(
+                f"ResBlockUp: out_channels must be at most in_channels for a bottleneck, which drops channels, "
+                f"got {out_channels} > {in_channels}"
+            )
+        self.out_channels, self.bottleneck, self.upsample = out_channels, bottleneck, upsample
+        shapes = _shapes(in_channels, hidden, out_channels, bottleneck)
+        self.depth = len(shapes)
+        #: Which of the convolutions the upsampling belongs to.
+        self.upsampling = (2 if bottleneck else 1) if upsample else None
+        for i, (a, b, size) in enumerate(shapes, 1):
+            conv = UpsampleConv2d(a, b, size) if i == self.upsampling else _conv(a, b, size)
+            self.add_module(f"norm{i}", norm(a))
+            self.add_module(f"conv{i}", wrap(conv))
+        mapped = residual and not bottleneck and (upsample or in_channels != out_channels)
+        self.shortcut = wrap(_conv(in_channels, out_channels, 1)) if mapped else nn.Identity() if residual else None
+
+    def forward(
+        self, x: Tensor, *conditions: Tensor, statistics: Tensor | None = None, return_statistics: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Apply the block.
+
+        Parameters
+        ----------
+        x : Tensor
+            ``[N, in_channels, H, W]``.
+        *conditions : Tensor
+            What conditional norms take: labels, or a conditioning vector.
+        statistics : Tensor, optional
+            Those of x, where the block before has gathered them; used by batch norms while training.
+        return_statistics : bool, default False
+            Whether to return the output's, for the block or norm after this one; not without a shortcut or upsampling,
+            whose last pass gathers them.
+
+        Returns
+        -------
+        Tensor, or pair of Tensor
+            The output, ``[N, out_channels, 2H, 2W]``; its statistics ``[2, out_channels]``.
+        """
+        h = x
+        for i in range(1, self.depth + 1):
+            h = _normalise(self.get_submodule(f"norm{i}"), h, conditions, statistics)
+            statistics = None
+            conv = self.get_submodule(f"conv{i}")
+            if i == self.upsampling and self.training:
+                h, statistics = conv(h, return_statistics=True)
+            else:
+                h = conv(h)
+        if self.shortcut is None:
+            return h
+        low = x[:, : self.out_channels] if self.bottleneck else self.shortcut(x)
+        if not self.upsample:
+            return h + low
+        return functional.upsample_add(h, low, return_statistics=return_statistics)
+
+
+class ResBlockDown(nn.Module):
+    """A residual block that halves the resolution: activation, convolution, activation, convolution, average pooling.
+
+    With the defaults it is the discriminator's block of SNGAN and BigGAN; `bottleneck` makes it BigGAN-deep's, and
+    without `residual` it is the pair of convolutions of Progressive Growing.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    hidden_channels : int, optional
+        Between the convolutions. Default: out_channels; for a bottleneck a quarter of out_channels.
+    norm : callable, optional
+        ``norm(channels)`` makes the module before each convolution, its activation included. Default: none, and `act`.
+    act, alpha
+        The activation where there is no norm: linear, relu (default) or lrelu, as for
+        :func:`fastgan.functional.bias_act` without its gain.
+    wrap : callable, optional
+        Applied to each convolution as it is made: an initialisation, or a spectral norm, as in ``wrap=spectral_norm``.
+    bottleneck : bool, default False
+        1×1, 3×3, 3×3 and 1×1 convolutions, and a shortcut that keeps the channels there are and adds mapped ones.
+    downsample : bool, default True
+        Whether the block changes the resolution.
+    residual : bool, default True
+        Whether there is a shortcut.
+    preactivation : bool, default True
+        Whether there is an activation (or norm) before the first convolution; the block that sees the image has none.
+
+    Shape
+    -----
+    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H // 2, W // 2]``.
+
+    Notes
+    -----
+    The pooling is part of the last convolution, whose activation runs in the same pass as its box filter; the
+    shortcut's 1×1 convolution runs at the low resolution.
+
+    References as for :class:`ResBlockUp`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        hidden_channels: int | None = None,
+        norm: Norm | None = None,
+        act: str = "relu",
+        alpha: float | None = None,
+        wrap: Wrap | None = None,
+        bottleneck: bool = False,
+        downsample: bool = True,
+        residual: bool = True,
+        preactivation: bool = True,
+    ) -> None:
+        super().__init__()
+        wrap = wrap or _unwrapped
+        if bottleneck and out_channels < in_channels:
+            raise ValueError(
+                f"ResBlockDown: out_channels must be at least in_channels for a bottleneck, which adds channels, "
+                f"got {out_channels} < {in_channels}"
+            )
+        hidden = hidden_channels or (out_channels // 4 if bottleneck else out_channels)
+        self.act, self.alpha, self.bottleneck, self.downsample = act, alpha, bottleneck, downsample
+        shapes = _shapes(in_channels, hidden, out_channels, bottleneck)
+        self.depth, self.preactivation, self.has_norm = len(shapes), preactivation, norm is not None
+        for i, (a, b, size) in enumerate(shapes, 1):
+            last = downsample and i == len(shapes)
+            if norm is not None and (i > 1 or preactivation):
+                self.add_module(f"norm{i}", norm(a))
+            self.add_module(f"conv{i}", wrap(ConvAvgPool2d(a, b, size) if last else _conv(a, b, size)))
+        added = out_channels - in_channels if bottleneck else out_channels
+        mapped = residual and (added > 0 if bottleneck else downsample or in_channels != out_channels)
+        self.shortcut = wrap(_conv(in_channels, added, 1)) if mapped else nn.Identity() if residual else None
+
+    def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
+        """Apply the block.
+
+        Parameters
+        ----------
+        x : Tensor
+            ``[N, in_channels, H, W]``.
+        *conditions : Tensor
+            What conditional norms take: labels, or a conditioning vector.
+
+        Returns
+        -------
+        Tensor
+            ``[N, out_channels, H // 2, W // 2]``.
+        """
+        h = x
+        for i in range(1, self.depth + 1):
+            conv = self.get_submodule(f"conv{i}")
+            if i == 1 and not self.preactivation:
+                h = conv(h)
+            elif self.has_norm:
+                h = conv(_normalise(self.get_submodule(f"norm{i}"), h, conditions, None))
+            elif isinstance(conv, ConvAvgPool2d):
+                h = conv(h, self.act, self.alpha)
+            else:
+                h = conv(self._activate(h, in_place=i > 1))  # x is the shortcut's too
+        if self.shortcut is None:
+            return h
+        low = F.avg_pool2d(x, 2) if self.downsample else x
+        mapped = self.shortcut(low)
+        return h + (torch.cat([low, mapped], 1) if self.bottleneck and mapped is not low else mapped)
+
+    def _activate(self, x: Tensor, in_place: bool) -> Tensor:
+        if self.act == "linear":
+            return x
+        if self.act == "relu":
+            return F.relu(x, inplace=in_place)
+        return F.leaky_relu(x, 0.2 if self.alpha is None else cast(float, self.alpha), inplace=in_place)

@@ -1,0 +1,204 @@
+"""The residual blocks against stock ones in a few plain lines."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastgan.nn import BatchNormAct2d, ConditionalBatchNorm2d, InstanceNormAct2d, PixelNorm, ResBlockDown, ResBlockUp
+from fastgan.nn.utils import spectral_norm
+from tests.tolerances import assert_close
+
+
+def up(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2)
+
+
+def stock_norm(norm: Any, x: Tensor, conditions: tuple[Tensor, ...]) -> Tensor:
+    """What a norm of ours does, by torch's functions on its parameters and buffers."""
+    if isinstance(norm, ConditionalBatchNorm2d):
+        inner, scale, shift = norm.norm, norm.weight(*conditions), norm.bias(*conditions)
+    else:
+        inner, scale, shift = norm, norm.weight, norm.bias
+    if inner.training:
+        inner.num_batches_tracked.add_(1)
+    y = F.batch_norm(x, inner.running_mean, inner.running_var, None, None, inner.training, inner.momentum, inner.eps)
+    scale, shift = (p[..., None, None] for p in (scale, shift))
+    return F.relu(y * scale + shift)
+
+
+def stock_sngan_up(block: ResBlockUp, x: Tensor, *conditions: Tensor) -> Tensor:
+    h = block.conv1._conv_forward(up(stock_norm(block.norm1, x, conditions)), block.conv1.weight, block.conv1.bias)
+    h = block.conv2(stock_norm(block.norm2, h, conditions))
+    return h + block.shortcut(up(x))
+
+
+def stock_deep_up(block: ResBlockUp, x: Tensor, *conditions: Tensor) -> Tensor:
+    h = block.conv1(stock_norm(block.norm1, x, conditions))
+    h = block.conv2._conv_forward(up(stock_norm(block.norm2, h, conditions)), block.conv2.weight, block.conv2.bias)
+    h = block.conv3(stock_norm(block.norm3, h, conditions))
+    h = block.conv4(stock_norm(block.norm4, h, conditions))
+    return h + up(x[:, : block.out_channels])
+
+
+def stock_sngan_down(block: ResBlockDown, x: Tensor) -> Tensor:
+    h = block.conv1(F.relu(x) if block.preactivation else x)
+    h = block.conv2._conv_forward(F.relu(h), block.conv2.weight, block.conv2.bias)
+    return F.avg_pool2d(h, 2) + F.avg_pool2d(block.shortcut(x), 2)
+
+
+def stock_deep_down(block: ResBlockDown, x: Tensor) -> Tensor:
+    h = block.conv3(F.relu(block.conv2(F.relu(block.conv1(F.relu(x))))))
+    h = block.conv4._conv_forward(F.avg_pool2d(F.relu(h), 2), block.conv4.weight, block.conv4.bias)
+    x = F.avg_pool2d(x, 2)
+    return h + torch.cat([x, block.shortcut(x)], 1)
+
+
+Case = tuple[Callable[[], nn.Module], Callable[..., Tensor], int, bool]
+conditional = partial(ConditionalBatchNorm2d, num_classes=3, act="relu")
+CASES: dict[str, Case] = {
+    "sngan-up": (lambda: ResBlockUp(4, 6), stock_sngan_up, 4, False),
+    "biggan-up": (lambda: ResBlockUp(6, 4, norm=conditional, wrap=spectral_norm), stock_sngan_up, 6, True),
+    "biggan-deep-up": (lambda: ResBlockUp(8, 4, norm=conditional, bottleneck=True), stock_deep_up, 8, True),
+    "sngan-down": (lambda: ResBlockDown(4, 6, wrap=spectral_norm), stock_sngan_down, 4, False),
+    "sngan-first": (lambda: ResBlockDown(3, 6, preactivation=False), stock_sngan_down, 3, False),
+    "biggan-deep-down": (lambda: ResBlockDown(4, 8, bottleneck=True, wrap=spectral_norm), stock_deep_down, 4, False),
+}
+PARAMETERS = [pytest.param(*case, id=name) for name, case in CASES.items()]
+
+
+def inputs(channels: int, has_labels: bool, dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
+    x = torch.randn(3, channels, 6, 8, dtype=torch.float64).to(dtype)
+    return (x, torch.tensor([0, 2, 1])) if has_labels else (x,)
+
+
+def step(forward: Callable[..., Tensor], block: nn.Module, arguments: tuple[Tensor, ...]) -> list[Tensor]:
+    """The output, gradients of input and parameters, and the buffers afterwards."""
+    x = arguments[0].detach().requires_grad_()
+    y = forward(x, *arguments[1:])
+    generator = torch.Generator().manual_seed(2)
+    weights = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y.dtype)
+    grads = torch.autograd.grad((y * weights).sum(), [x, *block.parameters()])
+    return [y, *grads, *(b.clone() for b in block.buffers())]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize(("make", "stock", "channels", "has_labels"), PARAMETERS)
+def test_equals_the_stock_block(
+    make: Any, stock: Callable[..., Tensor], channels: int, has_labels: bool, layout: torch.memory_format
+) -> None:
+    ours = make().double().to(memory_format=layout)
+    theirs = copy.deepcopy(ours)
+    for training in (True, True, False):  # and eval after train
+        ours.train(training)
+        theirs.train(training)
+        x, *labels = inputs(channels, has_labels)
+        arguments = (x.contiguous(memory_format=layout), *labels)
+        actual, expected = step(ours, ours, arguments), step(partial(stock, theirs), theirs, arguments)
+        for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
+            assert_close(a.double(), e.double(), torch.float64, f"tensor {i}, training={training}")
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+def test_fifty_training_steps_equal_stock_s() -> None:
+    """In float64, where DESIGN's bound of 1e-9 after 200 steps is a stricter one than chaos leaves to float32."""
+    ours = nn.ModuleList([ResBlockUp(4, 4), ResBlockDown(4, 6, wrap=spectral_norm)]).double()
+    theirs = copy.deepcopy(ours)
+    optimizers = [torch.optim.Adam(m.parameters(), 1e-3, betas=(0.0, 0.9)) for m in (ours, theirs)]
+    for _ in range(50):
+        x, target = torch.randn(4, 4, 4, 4, dtype=torch.float64), torch.randn(4, 6, 4, 4, dtype=torch.float64)
+        losses = []
+        for module, optimizer in zip((ours, theirs), optimizers, strict=True):
+            stock = partial(stock_sngan_up, module[0]), partial(stock_sngan_down, module[1])
+            first, second = module if module is ours else stock
+            loss = F.mse_loss(second(first(x)), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert abs(losses[0] - losses[1]) <= 1e-9
+    for a, e in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
+        assert (a.double() - e.double()).abs().max() <= 1e-9
+
+
+def test_statistics_travel_from_block_to_block() -> None:
+    blocks = nn.ModuleList([ResBlockUp(3, 4), ResBlockUp(4, 5)]).double()
+    x = torch.randn(2, 3, 3, 5, dtype=torch.float64)
+    separate = blocks[1](blocks[0](x))
+    y, statistics = blocks[0](x, return_statistics=True)
+    assert_close(blocks[1](y, statistics=statistics), separate, torch.float64)
+    assert_close(statistics[0], y.mean((0, 2, 3)), torch.float64)
+
+
+@pytest.mark.parametrize(("make", "stock", "channels", "has_labels"), PARAMETERS)
+def test_gradient_penalty_through_a_block(
+    make: Any, stock: Callable[..., Tensor], channels: int, has_labels: bool
+) -> None:
+    ours = make().double().eval()
+    results = []
+    for forward in (ours, partial(stock, ours)):
+        x, *labels = inputs(channels, has_labels)
+        x = torch.linspace(-1, 1, x.numel(), dtype=torch.float64).sin().view_as(x).requires_grad_()
+        (g,) = torch.autograd.grad(forward(x, *labels).square().sum(), x, create_graph=True)
+        results.append(torch.autograd.grad(g.square().sum(), [x, *ours.parameters()], allow_unused=True))
+    for a, e in zip(*results, strict=True):
+        if e is not None and e.any():
+            assert_close(a, e, torch.float64)
+
+
+def test_progressive_growing_s_pair_of_convolutions() -> None:
+    def norm(channels: int) -> nn.Module:
+        return nn.Sequential(nn.LeakyReLU(0.2), PixelNorm())
+
+    block = ResBlockUp(5, 3, norm=norm, residual=False).double()
+    x = torch.randn(2, 5, 4, 4, dtype=torch.float64)
+
+    def stock(x: Tensor) -> Tensor:
+        x = F.leaky_relu(x, 0.2)
+        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+
+    h = F.conv2d(up(stock(x)), block.conv1.weight, block.conv1.bias, padding=1)
+    assert_close(block(x), block.conv2(stock(h)), torch.float64)
+    assert block.shortcut is None
+
+
+def test_norm_in_a_down_block_and_no_change_of_resolution() -> None:
+    norm = partial(InstanceNormAct2d, act="lrelu")
+    block = ResBlockDown(4, 4, norm=norm, downsample=False).double()
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    h = block.conv2(F.leaky_relu(F.instance_norm(block.conv1(F.leaky_relu(F.instance_norm(x), 0.2))), 0.2))
+    assert_close(block(x), h + x, torch.float64)
+    assert_close(
+        ResBlockUp(4, 4, upsample=False).double()(x).shape[2] * torch.ones(1), 5 * torch.ones(1), torch.float32
+    )
+
+
+@pytest.mark.parametrize(("make", "stock", "channels", "has_labels"), PARAMETERS)
+def test_autocast_and_fullgraph_compile(
+    make: Any, stock: Callable[..., Tensor], channels: int, has_labels: bool
+) -> None:
+    torch._dynamo.reset()
+    ours, arguments = make(), inputs(channels, has_labels, torch.float32)
+    twin = copy.deepcopy(ours)
+    compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
+    for a, e in zip(step(compiled, ours, arguments), step(twin, twin, arguments), strict=True):
+        assert_close(a, e, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = ours(*arguments)
+        assert_close(y, stock(twin, *arguments), torch.bfloat16)
+        assert y.dtype == stock(twin, *arguments).dtype
+
+
+def test_a_bottleneck_that_would_have_to_add_channels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"ResBlockUp: out_channels must be at most in_channels.*got 8 > 4"):
+        ResBlockUp(4, 8, bottleneck=True)
+    with pytest.raises(ValueError, match=r"ResBlockDown: out_channels must be at least in_channels.*got 4 < 8"):
+        ResBlockDown(8, 4, bottleneck=True)
+    assert isinstance(ResBlockUp(4, 4).norm1, BatchNormAct2d)
