@@ -75,7 +75,7 @@ def _before_relu(norm: ConditionalBatchNormReLU, x: Tensor, labels: Tensor) -> T
     return torch.addcmul(shift, F.batch_norm(x, None, None, training=True), scale)
 
 
-def _block_case(up: bool, batch: int, c_in: int, c_out: int, size: int) -> Case:
+def _block_case(up: bool, batch: int, c_in: int, c_out: int, size: int, overhead: bool = False) -> Case:
     keys = {k: v.shape for k, v in on_meta(lambda: _make(stock_layers(), up, c_in, c_out)).state_dict().items()}
 
     def inputs() -> Inputs:
@@ -128,6 +128,7 @@ def _block_case(up: bool, batch: int, c_in: int, c_out: int, size: int) -> Case:
         bytes={BACKWARD: 4 * 3 * values},
         flops={BACKWARD: 3 * flops},
         modes=(BACKWARD,),
+        overhead=overhead,
         quick=True,
     )
 
@@ -152,6 +153,16 @@ def _gan_step(
         return torch.stack([loss_d, loss_g, *norms]).detach()
 
     return step
+
+
+def _step_flops(g: int, d: int) -> int:
+    """An image's share of a step, with 9 products a pixel of the low resolution where it changes."""
+    pixels = {size: size * size for size in (4, 8, 16, 32)}
+    generator = sum((10 * pixels[s] + 9 * pixels[2 * s]) * g * g for s in (4, 8, 16)) + 27 * pixels[32] * g
+    first = 27 * pixels[32] * d + pixels[16] * (9 * d * d + 3 * d)
+    discriminator = first + (9 * pixels[16] + 10 * pixels[8] + 4 * 9 * pixels[8]) * d * d
+    # D's step: an image made, then D on it and on a real one, three passes. G's: G three, D two.
+    return 2 * (generator + 6 * discriminator + 3 * generator + 2 * discriminator)
 
 
 def _step_case(batch: int, g_channels: int, d_channels: int) -> Case:
@@ -196,12 +207,18 @@ def _step_case(batch: int, g_channels: int, d_channels: int) -> Case:
         ],
         reference=bind(stock, torch.contiguous_format),
         dtype=torch.float32,
-        bytes={FORWARD: 0},
-        flops={FORWARD: 0},
+        # The images, the latents, and each parameter with its gradient.
+        bytes={FORWARD: 4 * (batch * (3 * 32**2 + 2 * 128) + 2 * sum(v.numel() for s in states for v in s.values()))},
+        flops={FORWARD: batch * _step_flops(g_channels, d_channels)},
         modes=(FORWARD,),
     )
 
 
 def cases(device: torch.device) -> list[Case]:
     """The blocks of BigGAN, and a step of SNGAN at its paper's width."""
-    return [_block_case(True, 16, 256, 128, 16), _block_case(False, 16, 128, 256, 32), _step_case(16, 256, 128)]
+    return [
+        _block_case(True, 16, 256, 128, 16),
+        _block_case(False, 16, 128, 256, 32),
+        _step_case(16, 256, 128),
+        _block_case(True, 2, 8, 8, 4, overhead=True),
+    ]

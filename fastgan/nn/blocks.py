@@ -154,6 +154,9 @@ class ResBlockUp(nn.Module):
         low = x[:, : self.out_channels] if self.bottleneck else self.shortcut(x)
         if not self.upsample:
             return h + low
+        if h.dtype != low.dtype:  # under autocast, where the residual is no convolution's output: as h + low would be
+            dtype = torch.promote_types(h.dtype, low.dtype)
+            h, low = h.to(dtype), low.to(dtype)
         return functional.upsample_add(h, low, return_statistics=return_statistics)
 
 
