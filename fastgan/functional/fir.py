@@ -60,6 +60,8 @@ def _check(function: str, input: Tensor, filter: Tensor | None, gain: float) -> 
     if filter is None:
         return
     checks.check_floating(function, "filter", filter)
+    if not isinstance(filter, Tensor):
+        raise TypeError(f"{function}: filter must be a Tensor or None, got {type(filter).__name__}")
     if filter.dim() not in (1, 2) or filter.numel() == 0:
         raise ValueError(f"{function}: filter must be None, [taps] or [height, width], got {list(filter.shape)}")
     if filter.device != input.device:
@@ -146,8 +148,9 @@ def upfirdn2d(
     up: Pair = 1,
     down: Pair = 1,
     padding: Pair = 0,
-    flip_filter: bool = False,
     gain: float = 1.0,
+    *,
+    flip_filter: bool = False,
 ) -> Tensor:
     """Upsample by inserting zeros, pad, filter, and downsample by dropping pixels, each channel by itself.
 
@@ -226,8 +229,9 @@ def upsample2d(
     filter: Tensor | None,
     up: Pair = 2,
     padding: Pair = 0,
-    flip_filter: bool = False,
     gain: float = 1.0,
+    *,
+    flip_filter: bool = False,
 ) -> Tensor:
     """Upsample an image by whole factors with a filter.
 
@@ -258,8 +262,9 @@ def downsample2d(
     filter: Tensor | None,
     down: Pair = 2,
     padding: Pair = 0,
-    flip_filter: bool = False,
     gain: float = 1.0,
+    *,
+    flip_filter: bool = False,
 ) -> Tensor:
     """Downsample an image by whole factors with a filter.
 
