@@ -71,7 +71,7 @@ def _check_batch_statistics(input: Tensor, norm: str, statistics: Tensor | None,
         raise ValueError(f"norm_act: expected more than 1 {what} when training, got input {list(input.shape)}")
     if statistics is not None:
         checks.check_floating("norm_act", "statistics", statistics)
-        if statistics.dtype != accumulator(input.dtype):
+        if statistics.dtype not in (accumulator(input.dtype), input.dtype):
             raise TypeError(f"norm_act: statistics must be {accumulator(input.dtype)}, got {statistics.dtype}")
         shape = [2, *([input.shape[0]] if norm == "instance" else []), input.shape[1]]
         if list(statistics.shape) != shape:
