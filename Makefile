@@ -9,6 +9,7 @@ CXX_SOURCES := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu tests/cuda_on_cpu/
 PYTEST := $(BIN)/python -m pytest -q --durations=5
 # For tests that compute on one core each.
 IN_PARALLEL := -n logical
+ONE_THREAD := OMP_NUM_THREADS=1
 CPU_OPS := tests/ops -k "(cpu or not test_contract) and not compile and not opcheck"
 STATUS := build/status
 announce = @printf '\n=== %s: %s\n' "$@" "$(1)"
@@ -36,7 +37,9 @@ lint: $(VENV)/.dev  ## ruff, mypy and clang-format, changing nothing
 
 unit: $(VENV)/.dev  ## all tests that need no process of their own
 	$(call announce,the normal tests)
-	FASTGAN_STATUS=$(STATUS)/unit.json $(PYTEST) -m "not interpreter and not aot and not packaging"
+	FASTGAN_STATUS=$(STATUS)/ops.json $(ONE_THREAD) $(PYTEST) $(IN_PARALLEL) tests/ops tests/functional
+	FASTGAN_STATUS=$(STATUS)/unit.json $(PYTEST) --ignore=tests/ops --ignore=tests/functional \
+	    -m "not interpreter and not aot and not packaging"
 
 interpreter: $(VENV)/.dev  ## Triton kernels, executed on the CPU by Triton's interpreter
 	$(call announce,Triton kernels interpreted)
@@ -53,7 +56,7 @@ status: unit interpreter aot  ## docs/status.md is what these three steps have s
 levels: $(VENV)/.dev  ## the CPU kernels at the ISA levels below this machine's best
 	$(call announce,CPU kernels at the lower ISA levels)
 	@for level in $$($(BIN)/python -c "from fastgan.ops import native; print(*native.extension().supported_levels()[1:])"); do \
-	    echo "FASTGAN_CPU_ISA=$$level"; FASTGAN_CPU_ISA=$$level $(PYTEST) $(CPU_OPS) || exit 1; \
+	    echo "FASTGAN_CPU_ISA=$$level"; FASTGAN_CPU_ISA=$$level $(ONE_THREAD) $(PYTEST) $(IN_PARALLEL) $(CPU_OPS) || exit 1; \
 	done
 
 # The tests run in a copy of the tree that holds the sanitized extension. The leak checker stays off: it would report Python.

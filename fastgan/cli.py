@@ -164,6 +164,42 @@ def doctor() -> None:
 
 
 @app.command(cls=_Command)
+def tune(
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "bfloat16",
+    batch: Annotated[int, typer.Option(min=1, help="Images in a call.")] = 64,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; the default one is the one that is read.", show_default="cache")
+    ] = None,
+) -> None:
+    """Time the forms of the resampling convolutions on this GPU and save which is fastest for each layer."""
+    import torch
+
+    from fastgan import tune as tuning
+    from fastgan.ops import tuned
+
+    dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    if dtype not in dtypes:
+        raise typer.BadParameter(f"must be one of {', '.join(dtypes)}, got {dtype!r}", param_hint="--dtype")
+    if not torch.cuda.is_available():
+        typer.echo("Error: tune needs a GPU that PyTorch can use, and finds none", err=True)
+        raise typer.Exit(2)
+    path, gpu = output or tuned.default_path(), torch.cuda.get_device_name()
+    try:
+        table = tuned.load(path) if path.exists() else {}
+    except ValueError as error:
+        typer.echo(f"{error}; it is written anew", err=True)
+        table = {}
+
+    def report(layer: tuning.Layer, seconds: dict[str, float]) -> None:
+        times = "  ".join(f"{form} {time * 1e6:.0f} µs" for form, time in seconds.items())
+        typer.echo(f"{layer.op} {layer.c_in}->{layer.c_out} {layer.size}x{layer.size}: {times}")
+
+    found = tuning.tune(tuning.LAYERS, batch, dtypes[dtype], "cuda", tuning.cuda_timer, report)
+    tuning.save(tuning.merged(table, gpu, found), path)
+    typer.echo(f"{path}: {sum(map(len, found.values()))} layers of {gpu}")
+
+
+@app.command(cls=_Command)
 def bench(
     family: Annotated[str | None, typer.Argument(help="Family of cases; all where none is given.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

@@ -90,7 +90,7 @@ def _advice() -> Iterator[str]:
 
 
 def main(console: Console | None = None) -> None:
-    """Print versions, devices, threads, and for each op the backend that serves CPU and CUDA tensors, and why.
+    """Print versions, devices, threads, and the backends that serve CPU and CUDA tensors with their ops, and why.
 
     Parameters
     ----------
@@ -103,14 +103,16 @@ def main(console: Console | None = None) -> None:
         facts.add_row(f"[bold]{name}[/]", value)
     console.print(facts)
 
-    ops = Table(title="Which backend serves float32 tensors", title_justify="left", show_edge=False, pad_edge=False)
-    for column in ("op", "tensors", "backend", "the others"):
+    ops = Table(title="What serves float32 tensors", title_justify="left", show_edge=False, pad_edge=False)
+    for column in ("tensors", "backend", "ops", "other backends"):
         ops.add_column(column, overflow="fold")
-    for op, table in registry.tables().items():
-        for name, device_type in DEVICES.items():
-            chosen, why = _served(table, device_type)
+    for name, device_type in DEVICES.items():
+        alike: dict[tuple[str, str], list[str]] = {}
+        for op, table in registry.tables().items():
+            alike.setdefault(_served(table, device_type), []).append(op)
+        for (chosen, why), served in alike.items():
             colour = "yellow" if chosen == "reference" else "green"
-            ops.add_row(op, name, f"[{colour}]{chosen}[/]", escape(why))
+            ops.add_row(name, f"[{colour}]{chosen}[/]", ", ".join(served), escape(why))
     console.print()
     console.print(ops)
     for advice in _advice():

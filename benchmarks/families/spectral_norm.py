@@ -25,6 +25,7 @@ from fastgan.nn import SNConv2d, SNEmbedding, SNLinear
 from fastgan.nn.utils import group_spectral_norm, spectral_norm
 
 from ..case import BACKWARD, FORWARD, Bind, Bound, Case, Side
+from ..modules import loaded, on_meta
 
 __all__ = ["cases"]
 
@@ -126,7 +127,7 @@ class _Network:
     @functools.cached_property
     def state(self) -> dict[str, torch.Size]:
         """The state dict's keys with torch's parametrisation, which all kinds share, and the shapes."""
-        return {key: tensor.shape for key, tensor in _on_meta(lambda: self.build(STOCK)).state_dict().items()}
+        return {key: tensor.shape for key, tensor in on_meta(lambda: self.build(STOCK)).state_dict().items()}
 
     @functools.cached_property
     def weights(self) -> list[torch.Size]:
@@ -136,19 +137,11 @@ class _Network:
     def load(self, layers: Layers, inputs: Inputs) -> tuple[nn.Module, Inputs]:
         """The network with inputs as its parameters and buffers, and the rest of them: images and labels."""
         n_data = len(inputs) - len(self.state)
-        module = _on_meta(lambda: self.build(layers))
-        module.load_state_dict(dict(zip(self.state, inputs[n_data:], strict=True)), assign=True)
-        return module, inputs[:n_data]
+        return loaded(lambda: self.build(layers), list(self.state), inputs[n_data:]), inputs[:n_data]
 
 
 SNGAN = _Network("SNGAN-32 D", lambda layers: SNGANDiscriminator(layers=layers), 32, labelled=False)
 BIGGAN = _Network("BigGAN-128 D", lambda layers: BigGANDiscriminator(layers=layers), 128, labelled=True)
-
-
-def _on_meta(make: Callable[[], nn.Module]) -> nn.Module:
-    """A module without memory: its state is given to it afterwards."""
-    with torch.device("meta"):
-        return make()
 
 
 def _initial(key: str, shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.ops import checks
 from fastgan.ops.registry import current_backend
+from fastgan.ops.resampling import output_format
 from fastgan.ops.upfirdn2d import upfirdn2d as _upfirdn2d
 from fastgan.ops.upfirdn2d.arguments import accumulator, filter_size, output_size
+from fastgan.ops.upsample_conv2d.forms import flipped
 
 __all__ = ["downsample2d", "filter2d", "setup_filter", "upfirdn2d", "upsample2d"]
 
@@ -57,6 +60,8 @@ def _check(function: str, input: Tensor, filter: Tensor | None, gain: float) -> 
     if filter is None:
         return
     checks.check_floating(function, "filter", filter)
+    if not isinstance(filter, Tensor):
+        raise TypeError(f"{function}: filter must be a Tensor or None, got {type(filter).__name__}")
     if filter.dim() not in (1, 2) or filter.numel() == 0:
         raise ValueError(f"{function}: filter must be None, [taps] or [height, width], got {list(filter.shape)}")
     if filter.device != input.device:
@@ -143,8 +148,9 @@ def upfirdn2d(
     up: Pair = 1,
     down: Pair = 1,
     padding: Pair = 0,
-    flip_filter: bool = False,
     gain: float = 1.0,
+    *,
+    flip_filter: bool = False,
 ) -> Tensor:
     """Upsample by inserting zeros, pad, filter, and downsample by dropping pixels, each channel by itself.
 
@@ -223,8 +229,9 @@ def upsample2d(
     filter: Tensor | None,
     up: Pair = 2,
     padding: Pair = 0,
-    flip_filter: bool = False,
     gain: float = 1.0,
+    *,
+    flip_filter: bool = False,
 ) -> Tensor:
     """Upsample an image by whole factors with a filter.
 
@@ -255,8 +262,9 @@ def downsample2d(
     filter: Tensor | None,
     down: Pair = 2,
     padding: Pair = 0,
-    flip_filter: bool = False,
     gain: float = 1.0,
+    *,
+    flip_filter: bool = False,
 ) -> Tensor:
     """Downsample an image by whole factors with a filter.
 
@@ -279,3 +287,21 @@ def downsample2d(
         y1 + (height - down_y) // 2,
     )
     return _resample("downsample2d", input, filter, (1, 1), (down_x, down_y), implied, flip_filter, gain)
+
+
+def convolve_upsampled(
+    x: Tensor, weight: Tensor, padding: tuple[int, int], up: int, filter: Tensor | None, groups: int = 1
+) -> Tensor:
+    """Upsample by `up` with `filter`, and convolve, with (y, x) padding: the convolution is done before the filter.
+
+    The two commute; the convolution then sees only the pixels between which zeros would be inserted. At the borders the
+    filtered image goes on beyond the one that :func:`upsample2d` gives, as StyleGAN2 defines such layers.
+    """
+    height, width = weight.shape[2:]
+    taps = filter_size(filter)
+    x = F.conv_transpose2d(x, flipped(weight, groups, output_format(x, weight)), stride=up, groups=groups)
+    x0, x1 = padding[1] + (taps[1] + up - 1) // 2, padding[1] + (taps[1] - up) // 2
+    y0, y1 = padding[0] + (taps[0] + up - 1) // 2, padding[0] + (taps[0] - up) // 2
+    # It has already reached over the border, and there are no zeros after the last pixel.
+    around = (x0 - width + 1, x1 - width + up, y0 - height + 1, y1 - height + up)
+    return upfirdn2d(x, filter, padding=around, gain=up * up)

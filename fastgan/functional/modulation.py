@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.functional.fir import upfirdn2d
+from fastgan.functional.fir import convolve_upsampled
+from fastgan.functional.normalization import affine_act
 from fastgan.ops import checks
-from fastgan.ops.upfirdn2d.arguments import filter_size
 
 __all__ = ["modulated_conv2d"]
 
@@ -130,20 +130,12 @@ def modulated_conv2d(
         weight = _to_unit(weight, (1, 2, 3)) / math.sqrt(max(1, weight[0].numel() if len(weight) else 1))
         styles = _to_unit(styles, (1,))
     coefficients = _demodulation(weight, styles, eps) if demodulate else None
-    output = _convolve(input * styles.to(dtype)[:, :, None, None], weight.to(dtype), padding, up, filter, flip_weight)
-    return output if coefficients is None else output * coefficients.to(output.dtype)[:, :, None, None]
+    output = _convolve(affine_act(input, styles), weight.to(dtype), padding, up, filter, flip_weight)
+    return output if coefficients is None else affine_act(output, coefficients)
 
 
 def _convolve(x: Tensor, weight: Tensor, padding: int, up: int, filter: Tensor | None, flip_weight: bool) -> Tensor:
     """Upsample by `up` with `filter`, and convolve."""
     if up == 1:
         return F.conv2d(x, weight if flip_weight else weight.flip((2, 3)), padding=padding)
-    # The two filters commute: the convolution goes first, over the pixels between which zeros would be inserted.
-    height, width = weight.shape[2:]
-    taps = filter_size(filter)
-    x = F.conv_transpose2d(x, (weight.flip((2, 3)) if flip_weight else weight).transpose(0, 1), stride=up)
-    x0, x1 = padding + (taps[1] + up - 1) // 2, padding + (taps[1] - up) // 2
-    y0, y1 = padding + (taps[0] + up - 1) // 2, padding + (taps[0] - up) // 2
-    # It has already reached over the border, and there are no zeros after the last pixel.
-    around = (x0 - width + 1, x1 - width + up, y0 - height + 1, y1 - height + up)
-    return upfirdn2d(x, filter, padding=around, gain=up * up)
+    return convolve_upsampled(x, weight if flip_weight else weight.flip((2, 3)), (padding, padding), up, filter)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from fastgan.ops import checks
+from fastgan.ops.layout import accumulator
 from fastgan.ops.norm_act import norm_act as _norm_act
 from fastgan.ops.norm_act.activations import ACTIVATIONS
-from fastgan.ops.norm_act.shapes import accumulator
 from fastgan.ops.registry import current_backend
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def _check_parameter(function: str, argument: str, given: Tensor | None, input: 
     if given.dtype != accumulator(input.dtype):
         checks.check_same_dtype(function, argument, given, input)
     n, channels = input.shape[:2]
-    if given.shape not in ((channels,), (n, channels)):
+    # Sizes one by one: a traced one is no constant that a tuple could be looked for with.
+    if given.dim() not in (1, 2) or given.shape[-1] != channels or (given.dim() == 2 and given.shape[0] != n):
         raise ValueError(
             f"{function}: {argument} must be [{channels}] or [{n}, {channels}] to match input {list(input.shape)}, "
             f"got {list(given.shape)}"
@@ -70,6 +71,8 @@ def _check_batch_statistics(input: Tensor, norm: str, statistics: Tensor | None,
         raise ValueError(f"norm_act: expected more than 1 {what} when training, got input {list(input.shape)}")
     if statistics is not None:
         checks.check_floating("norm_act", "statistics", statistics)
+        if statistics.dtype != accumulator(input.dtype):
+            raise TypeError(f"norm_act: statistics must be {accumulator(input.dtype)}, got {statistics.dtype}")
         shape = [2, *([input.shape[0]] if norm == "instance" else []), input.shape[1]]
         if list(statistics.shape) != shape:
             raise ValueError(

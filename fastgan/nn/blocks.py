@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastgan import functional
-from fastgan.nn.normalization import BatchNormAct2d, ConditionalBatchNorm2d, ConditionedBatchNorm2d
+from fastgan.nn.normalization import (
+    AdaptiveInstanceNorm2d,
+    BatchNormAct2d,
+    ConditionalBatchNorm2d,
+    ConditionedBatchNorm2d,
+)
 from fastgan.nn.resampling import ConvAvgPool2d, UpsampleConv2d
+from fastgan.ops import checks
+from fastgan.ops.bias_act.activations import ACTIVATIONS
 
 __all__ = ["ResBlockDown", "ResBlockUp"]
 
 Norm = Callable[[int], nn.Module]
 Wrap = Callable[[nn.Module], nn.Module]
 
-_CONDITIONAL = (ConditionalBatchNorm2d, ConditionedBatchNorm2d)
+_CONDITIONAL = (ConditionalBatchNorm2d, ConditionedBatchNorm2d, AdaptiveInstanceNorm2d)
+_WITH_STATISTICS = (BatchNormAct2d, ConditionalBatchNorm2d, ConditionedBatchNorm2d)
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
@@ -41,11 +48,8 @@ def _shapes(in_channels: int, hidden: int, out_channels: int, bottleneck: bool) 
 
 
 def _normalise(norm: nn.Module, x: Tensor, conditions: tuple[Tensor, ...], statistics: Tensor | None) -> Tensor:
-    if isinstance(norm, _CONDITIONAL):
-        return norm(x, *conditions, statistics=statistics)
-    if isinstance(norm, BatchNormAct2d):
-        return norm(x, statistics=statistics)
-    return norm(x)
+    arguments = (x, *conditions) if isinstance(norm, _CONDITIONAL) else (x,)
+    return norm(*arguments, statistics=statistics) if isinstance(norm, _WITH_STATISTICS) else norm(*arguments)
 
 
 class ResBlockUp(nn.Module):
@@ -62,7 +66,8 @@ class ResBlockUp(nn.Module):
         Between the convolutions. Default: out_channels; for a bottleneck a quarter of in_channels.
     norm : callable, optional
         ``norm(channels)`` makes the module before each convolution, its activation included. Default:
-        ``BatchNormAct2d(channels, act="relu")``. Conditional batch norms are handed the block's conditions.
+        ``BatchNormAct2d(channels, act="relu")``. Conditional norms of :mod:`fastgan.nn` are handed the block's
+        conditions.
     wrap : callable, optional
         Applied to each convolution as it is made: an initialisation, or a spectral norm, as in ``wrap=spectral_norm``.
     bottleneck : bool, default False
@@ -74,7 +79,7 @@ class ResBlockUp(nn.Module):
 
     Shape
     -----
-    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, 2H, 2W]``.
+    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, 2H, 2W]``, or of input's size without `upsample`.
 
     Notes
     -----
@@ -120,7 +125,7 @@ class ResBlockUp(nn.Module):
 
     def forward(
         self, x: Tensor, *conditions: Tensor, statistics: Tensor | None = None, return_statistics: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> Tensor | tuple[Tensor, Tensor | None]:
         """Apply the block.
 
         Parameters
@@ -132,29 +137,40 @@ class ResBlockUp(nn.Module):
         statistics : Tensor, optional
             Those of x, where the block before has gathered them; used by batch norms while training.
         return_statistics : bool, default False
-            Whether to return the output's, for the block or norm after this one; not without a shortcut or upsampling,
-            whose last pass gathers them.
+            Whether to return the output's too, for the block or norm after this one: None where no pass gathers them,
+            without a shortcut or upsampling.
 
         Returns
         -------
         Tensor, or pair of Tensor
-            The output, ``[N, out_channels, 2H, 2W]``; its statistics ``[2, out_channels]``.
+            The output, ``[N, out_channels, 2H, 2W]``; its statistics ``[2, out_channels]``, or None.
         """
         h = x
         for i in range(1, self.depth + 1):
             h = _normalise(self.get_submodule(f"norm{i}"), h, conditions, statistics)
             statistics = None
             conv = self.get_submodule(f"conv{i}")
-            if i == self.upsampling and self.training:
+            if (
+                i == self.upsampling
+                and self.training
+                and isinstance(conv, UpsampleConv2d)
+                and self._takes_statistics(i + 1)
+            ):
                 h, statistics = conv(h, return_statistics=True)
             else:
                 h = conv(h)
         if self.shortcut is None:
-            return h
+            return (h, None) if return_statistics else h
         low = x[:, : self.out_channels] if self.bottleneck else self.shortcut(x)
         if not self.upsample:
-            return h + low
+            return (h + low, None) if return_statistics else h + low
+        if h.dtype != low.dtype:  # under autocast, where the residual is no convolution's output: as h + low would be
+            dtype = torch.promote_types(h.dtype, low.dtype)
+            h, low = h.to(dtype), low.to(dtype)
         return functional.upsample_add(h, low, return_statistics=return_statistics)
+
+    def _takes_statistics(self, i: int) -> bool:
+        return isinstance(self.get_submodule(f"norm{i}"), _WITH_STATISTICS)
 
 
 class ResBlockDown(nn.Module):
@@ -171,8 +187,8 @@ class ResBlockDown(nn.Module):
     norm : callable, optional
         ``norm(channels)`` makes the module before each convolution, its activation included. Default: none, and `act`.
     act, alpha
-        The activation where there is no norm: linear, relu (default) or lrelu, as for
-        :func:`fastgan.functional.bias_act` without its gain.
+        The activation where there is no norm, relu by default: one of :func:`fastgan.functional.bias_act`, without its
+        gain.
     wrap : callable, optional
         Applied to each convolution as it is made: an initialisation, or a spectral norm, as in ``wrap=spectral_norm``.
     bottleneck : bool, default False
@@ -186,7 +202,8 @@ class ResBlockDown(nn.Module):
 
     Shape
     -----
-    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H // 2, W // 2]``.
+    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H // 2, W // 2]``, or of input's size without
+    `downsample`.
 
     Notes
     -----
@@ -213,6 +230,9 @@ class ResBlockDown(nn.Module):
     ) -> None:
         super().__init__()
         wrap = wrap or _unwrapped
+        checks.check_choice("ResBlockDown", "act", act, tuple(ACTIVATIONS))
+        if alpha is not None and act != "lrelu":
+            raise ValueError(f"ResBlockDown: alpha must be None for act='{act}', got {alpha}")
         if bottleneck and out_channels < in_channels:
             raise ValueError(
                 f"ResBlockDown: out_channels must be at least in_channels for a bottleneck, which adds channels, "
@@ -229,7 +249,12 @@ class ResBlockDown(nn.Module):
             self.add_module(f"conv{i}", wrap(ConvAvgPool2d(a, b, size) if last else _conv(a, b, size)))
         added = out_channels - in_channels if bottleneck else out_channels
         mapped = residual and (added > 0 if bottleneck else downsample or in_channels != out_channels)
-        self.shortcut = wrap(_conv(in_channels, added, 1)) if mapped else nn.Identity() if residual else None
+        if mapped:
+            pooled = downsample and not bottleneck  # the bottleneck's other channels are pooled too
+            conv = ConvAvgPool2d(in_channels, added, 1) if pooled else _conv(in_channels, added, 1)
+            self.shortcut: nn.Module | None = wrap(conv)
+        else:
+            self.shortcut = nn.Identity() if residual else None
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         """Apply the block.
@@ -253,19 +278,14 @@ class ResBlockDown(nn.Module):
                 h = conv(h)
             elif self.has_norm:
                 h = conv(_normalise(self.get_submodule(f"norm{i}"), h, conditions, None))
-            elif isinstance(conv, ConvAvgPool2d):
-                h = conv(h, self.act, self.alpha)
             else:
-                h = conv(self._activate(h, in_place=i > 1))  # x is the shortcut's too
+                # Ours, not torch's: a penalty on gradients then runs no pass over zeros.
+                h = conv(
+                    h if self.act == "linear" else functional.bias_act(h, act=self.act, alpha=self.alpha, gain=1.0)
+                )
         if self.shortcut is None:
             return h
+        if not self.bottleneck:
+            return h + self.shortcut(x)
         low = F.avg_pool2d(x, 2) if self.downsample else x
-        mapped = self.shortcut(low)
-        return h + (torch.cat([low, mapped], 1) if self.bottleneck and mapped is not low else mapped)
-
-    def _activate(self, x: Tensor, in_place: bool) -> Tensor:
-        if self.act == "linear":
-            return x
-        if self.act == "relu":
-            return F.relu(x, inplace=in_place)
-        return F.leaky_relu(x, 0.2 if self.alpha is None else cast(float, self.alpha), inplace=in_place)
+        return h + (low if isinstance(self.shortcut, nn.Identity) else torch.cat([low, self.shortcut(low)], 1))

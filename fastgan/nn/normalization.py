@@ -45,6 +45,11 @@ class BatchNormAct2d(nn.BatchNorm2d):
     Shape
     -----
     Input ``[N, C, H, W]``; output the same. The state dict is torch's.
+
+    Notes
+    -----
+    For several processes pass `process_group` instead of converting with ``SyncBatchNorm.convert_sync_batchnorm``,
+    which would put a module without the activation in this one's place.
     """
 
     def __init__(
@@ -76,11 +81,10 @@ class BatchNormAct2d(nn.BatchNorm2d):
         """The same with another scale and shift, ``[C]`` or ``[N, C]``."""
         self._check_input_dim(input)
         momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # the mean over all batches
-                momentum = 1.0 / float(self.num_batches_tracked)
-        return functional.norm_act(
+        batches = self.num_batches_tracked if self.training else None
+        if batches is not None and self.momentum is None:  # the mean over all batches
+            momentum = 1.0 / (float(batches) + 1)
+        output = functional.norm_act(
             input,
             self.running_mean,
             self.running_var,
@@ -94,6 +98,9 @@ class BatchNormAct2d(nn.BatchNorm2d):
             statistics=statistics if self.training or self.running_mean is None else None,
             process_group=self.process_group if self.training else None,
         )
+        if batches is not None:
+            batches.add_(1)
+        return output
 
     def extra_repr(self) -> str:
         """torch's, and the activation."""

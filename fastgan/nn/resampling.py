@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fastgan import functional
+from fastgan.ops import checks
 
 __all__ = ["ConvAvgPool2d", "UpsampleConv2d"]
 
@@ -91,7 +92,7 @@ class UpsampleConv2d(_ResamplingConv2d):
     in_channels, out_channels, kernel_size, groups, bias, device, dtype
         As for :class:`torch.nn.Conv2d`.
     scale_factor, mode, padding
-        As for :func:`fastgan.functional.upsample_conv2d`.
+        As for :func:`fastgan.functional.upsample_conv2d`; ``mode="fir"`` takes its default filter.
 
     Shape
     -----
@@ -119,6 +120,8 @@ class UpsampleConv2d(_ResamplingConv2d):
             in_channels, out_channels, kernel_size,
             padding=padding, groups=groups, bias=bias, device=device, dtype=dtype,
         )  # fmt: skip
+        _check_factor("UpsampleConv2d", "scale_factor", scale_factor)
+        checks.check_choice("UpsampleConv2d", "mode", mode, ("nearest", "fir"))
         self.scale_factor, self.mode = scale_factor, mode
 
     @classmethod
@@ -187,6 +190,7 @@ class ConvAvgPool2d(_ResamplingConv2d):
             in_channels, out_channels, kernel_size,
             padding=padding, groups=groups, bias=bias, device=device, dtype=dtype,
         )  # fmt: skip
+        _check_factor("ConvAvgPool2d", "pool_size", pool_size)
         self.pool_size = pool_size
 
     @classmethod
@@ -206,16 +210,20 @@ class ConvAvgPool2d(_ResamplingConv2d):
             raise ValueError("ConvAvgPool2d.from_stock: the pooling must have ceil_mode=False, got True")
         return cls._take_over(conv)
 
-    def forward(self, input: Tensor, act: str = "linear", alpha: float | None = None) -> Tensor:
-        """Return the pooled convolution of ``act(input)``."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the pooled convolution of input."""
         return functional.conv2d_avg_pool2d(
-            input, self.weight, self.bias, kernel_size=self.pool_size, padding=self.padding, groups=self.groups,
-            act=act, alpha=alpha,
-        )  # fmt: skip
+            input, self.weight, self.bias, kernel_size=self.pool_size, padding=self.padding, groups=self.groups
+        )
 
     def extra_repr(self) -> str:
         """The convolution's, and the pooling."""
         return f"{super().extra_repr()}, pool_size={self.pool_size}"
+
+
+def _check_factor(name: str, argument: str, given: int) -> None:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ValueError(f"{name}: {argument} must be an integer of at least 1, got {given!r}")
 
 
 def _pair(name: str, sequential: nn.Sequential, kinds: Sequence[type[nn.Module]]) -> tuple[Any, Any]:

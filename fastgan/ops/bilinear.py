@@ -24,13 +24,21 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
     weight, padding, groups, wanted, backend)`` returns the gradients of input and weight, of which `wanted`, two bools,
     says which; the other is empty.
     """
+    has_statistics = any(argument.name == "statistics" for argument in op.overload._schema.arguments)
+    rest = 4 if has_statistics else 3
 
-    def setup_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        input, weight, _, *ctx.parameters, _, ctx.backend = inputs
+    def run(*args: Any) -> Tensor:
+        *given, backend = args
+        return op.run(*given, False, backend)[0] if has_statistics else op.run(*args)
+
+    def setup_forward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        input, weight, _, *ctx.parameters = inputs[:5]
+        ctx.backend = inputs[-1]
         ctx.save_for_backward(input, weight)
-        ctx.mark_non_differentiable(output[1])
+        if has_statistics:
+            ctx.mark_non_differentiable(output[1])
 
-    def backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
         input, weight = ctx.saved_tensors
         needs = ctx.needs_input_grad[1:4]
         wanted = _wanted(ctx, needs[:2])
@@ -39,7 +47,7 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
             both = backward_op.run(grad, input, weight, *ctx.parameters, wanted, ctx.backend)
             grads = tuple(x if want else None for x, want in zip(both, wanted, strict=True))
         grad_bias = grad.sum((0, 2, 3)) if needs[2] and will_run(ctx.next_functions[2][0]) else None
-        return (*grads, grad_bias, *(None,) * 4)
+        return (*grads, grad_bias, *(None,) * rest)
 
     def setup_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         *tensors, wanted, ctx.backend = inputs
@@ -53,9 +61,9 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
         wanted = _wanted(ctx, (needs[0] and for_weight is not None, needs[1] and for_input is not None), first=1)
         terms = []
         if needs_grad and for_input is not None:
-            terms.append(op.run(for_input, weight, None, *ctx.parameters, False, ctx.backend)[0])
+            terms.append(run(for_input, weight, None, *ctx.parameters, ctx.backend))
         if needs_grad and for_weight is not None:
-            terms.append(op.run(input, for_weight, None, *ctx.parameters, False, ctx.backend)[0])
+            terms.append(run(input, for_weight, None, *ctx.parameters, ctx.backend))
         grads: list[Tensor | None] = [None, None]
         if wanted[0]:
             grads[0] = backward_op.run(grad, input, for_weight, *ctx.parameters, [True, False], ctx.backend)[0]

@@ -1,4 +1,4 @@
-"""Memory layout shared by the launchers: dense tensors of any stride order, read where they lie."""
+"""Layout and precision shared by the launchers: dense tensors of any stride order, read where they lie."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import math
 
 import torch
 
-__all__ = ["channel_extents", "dense", "image_format", "image_planes", "match_layout"]
+__all__ = ["accumulator", "channel_extents", "dense", "image_format", "image_planes", "match_layout"]
+
+
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """What tensors of `dtype` are computed and summed in: the type of their statistics, and of sigma."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def dense(x: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fastgan.ops import checks
-from fastgan.ops.layout import image_format
+from fastgan.ops.layout import accumulator, image_format
 
 __all__ = [
     "accumulator",
@@ -17,6 +17,7 @@ __all__ = [
     "check_backward",
     "check_convolution",
     "check_exact",
+    "check_size",
     "convolution_backward",
     "empty_images",
     "empty_statistics",
@@ -28,11 +29,6 @@ __all__ = [
 ]
 
 
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """What tensors of `dtype` are summed in."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
 def check_convolution(
     name: str, input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, argument: str = "input"
 ) -> None:
@@ -41,6 +37,8 @@ def check_convolution(
     checks.check_images(name, argument, input)
     checks.check_floating(name, "weight", weight)
     channels = input.shape[1]
+    if isinstance(groups, bool) or not isinstance(groups, int):
+        raise TypeError(f"{name}: groups must be an integer, got {type(groups).__name__}")
     if groups < 1 or channels % groups:
         raise ValueError(
             f"{name}: groups must be positive and divide the {channels} channels of {argument}, got {groups}"
@@ -57,6 +55,18 @@ def check_convolution(
         checks.check_floating(name, "bias", bias)
         checks.check_length(name, "bias", bias, weight.shape[0], f"weight {list(weight.shape)}")
         checks.check_same_dtype(name, "bias", bias, input)
+
+
+def check_size(
+    name: str, input: Tensor, weight: Tensor, padding: list[int], scale_factor: int, kernel_size: int
+) -> None:
+    """ValueError unless there is a pixel of output, after upsampling by the one and pooling by the other."""
+    for size, p, k in zip(input.shape[2:], padding, weight.shape[2:], strict=True):
+        if size < 1 or scale_factor * size + 2 * p - k + 1 < kernel_size:
+            raise ValueError(
+                f"{name}: input must be large enough for the kernel {list(weight.shape[2:])} with padding {padding}, "
+                f"got {list(input.shape)}"
+            )
 
 
 def check_exact(name: str, input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int) -> None:
@@ -138,10 +148,11 @@ def autocast(input: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> 
 def moments(output: Tensor) -> Tensor:
     """[2, C]: each channel's mean and sum of squared deviations."""
     wide = output.detach().to(accumulator(output.dtype))
-    mean = wide.mean((0, 2, 3))
+    count = max(1, wide.numel() // max(1, wide.shape[1]))
+    mean = wide.sum((0, 2, 3)) / count
     off = wide - mean[:, None, None]
     # What the rounding of the mean has left, where the deviations are small beside it.
-    rest, count = off.sum((0, 2, 3)), max(1, wide.numel() // max(1, wide.shape[1]))
+    rest = off.sum((0, 2, 3))
     return torch.stack([mean + rest / count, off.square().sum((0, 2, 3)) - rest.square() / count])
 
 

@@ -25,6 +25,12 @@ TARGETS = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
+
+
+def _id(value: object) -> str:
+    return getattr(value, "__name__", str(value))  # a function's address would differ from process to process
+
+
 #: Function, filter's shape, shape, dtype, layout; and the launches of forward and backward.
 CASES = [
     (upsample2d, (4,), (16, 128, 32, 32), torch.float32, torch.contiguous_format, 2),
@@ -37,7 +43,7 @@ CASES = [
 
 @pytest.mark.proves("compiled", op="upfirdn2d", backend="triton")
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(("function", "filter", "shape", "dtype", "layout", "count"), CASES, ids=str)
+@pytest.mark.parametrize(("function", "filter", "shape", "dtype", "layout", "count"), CASES, ids=_id)
 def test_no_spills(
     function: Callable[..., Tensor],
     filter: tuple[int, ...],

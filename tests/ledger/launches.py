@@ -33,6 +33,7 @@ class Launch:
     kernel: Any
     grid: tuple[int, ...]
     num_warps: int
+    num_stages: int | None = None  # the compiler's own choice
     signature: dict[str, str] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     aligned: list[tuple[int, ...]] = field(default_factory=list)
@@ -70,8 +71,16 @@ def record_launches() -> Iterator[list[Launch]]:
     kernel_type = interpreter.InterpretedFunction if interpreting else jit.JITFunction
     run = kernel_type.run
 
-    def record(kernel: Any, *args: Any, grid: Any, warmup: bool, num_warps: int = 4, **kwargs: Any) -> None:
-        launch = Launch(kernel.fn if interpreting else kernel, tuple(grid), num_warps)
+    def record(
+        kernel: Any,
+        *args: Any,
+        grid: Any,
+        warmup: bool,
+        num_warps: int = 4,
+        num_stages: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        launch = Launch(kernel.fn if interpreting else kernel, tuple(grid), num_warps, num_stages)
         launches.append(launch)
         if interpreting:
             with _disable_current_modes():  # the interpreter's own copies are no kernels of the call
@@ -111,4 +120,7 @@ def compile_launch(launch: Launch, target: Any) -> triton.compiler.CompiledKerne
         constexprs=launch.constants,
         attrs={path: [["tt.divisibility", 16]] for path in launch.aligned},
     )
-    return triton.compile(source, target=target, options={"num_warps": launch.num_warps})
+    options = {"num_warps": launch.num_warps}
+    if launch.num_stages is not None:
+        options["num_stages"] = launch.num_stages
+    return triton.compile(source, target=target, options=options)

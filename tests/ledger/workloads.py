@@ -36,7 +36,7 @@ class Case:
 class Workload:
     """A case at its real batch size, and a smaller one at which bytes are counted again by the tests.
 
-    Of the weights of a network the batch size is the width.
+    Of the weights of a network the batch size is the width; a resampling convolution has channels in proportion to it.
     """
 
     name: str
@@ -114,6 +114,68 @@ def _spectral_norm(shapes: Callable[[int], list[tuple[int, ...]]]) -> Callable[[
     return make
 
 
+def _resampling(up: bool, widths: tuple[int, int], size: int) -> Callable[[int], Case]:
+    """Forward and backward of a 3×3 convolution of images of `size`² pixels, upsampled before or pooled after.
+
+    There are 4 images, since torch's convolutions run for real. The channels shrink with the batch size instead, which
+    is 64 in earnest: to turn a weight costs the same for any number of images.
+    """
+
+    def make(width: int) -> Case:
+        batch = 4
+        c_in, c_out = (full * width // 64 for full in widths)
+        x = torch.randn(batch, c_in, size, size).bfloat16().contiguous(memory_format=torch.channels_last)
+        x.requires_grad_()
+        weight = (torch.randn(c_out, c_in, 3, 3) * (9 * c_in) ** -0.5).bfloat16()
+        weight = weight.contiguous(memory_format=torch.channels_last).requires_grad_()
+        resized = 2 * size if up else size // 2
+        grad = torch.randn(batch, c_out, resized, resized).bfloat16().contiguous(memory_format=torch.channels_last)
+
+        def ours() -> object:
+            with fastgan.use_backend("triton"):
+                y = functional.upsample_conv2d(x, weight) if up else functional.conv2d_avg_pool2d(x, weight)
+            return torch.autograd.grad(y, (x, weight), grad)
+
+        def stock() -> object:
+            if up:
+                y = F.conv2d(F.interpolate(x, scale_factor=2), weight, padding=1)
+            else:
+                y = F.avg_pool2d(F.conv2d(x, weight, padding=1), 2)
+            return torch.autograd.grad(y, (x, weight), grad)
+
+        # Forward: x and weight in, y out. Backward: grad, x and weight in for the product, both gradients out.
+        return Case(ours, stock, nbytes([x, weight, grad, grad, x, weight, x, weight]))
+
+    return make
+
+
+def _box_filter(batch: int) -> Case:
+    x = torch.randn(batch, 96, 64, 64).bfloat16().contiguous(memory_format=torch.channels_last)
+
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            return functional.box_filter2d(x, padding=1, scale=0.25, act="relu")
+
+    # x in, y out, which has one row and one column more.
+    return Case(ours, lambda: F.avg_pool2d(F.relu(x), 2, 1, 1), nbytes([x]) + nbytes([x]) * 65 * 65 // 64**2)
+
+
+def _upsample_add(batch: int) -> Case:
+    shapes = (batch, 96, 64, 64), (batch, 96, 32, 32)
+    x, low = (torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last) for shape in shapes)
+
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            return functional.upsample_add(x, low)
+
+    return Case(ours, lambda: x + F.interpolate(low, scale_factor=2), nbytes([x, low, x]))
+
+
+#: The up-convolutions of BigGAN-128's generator: channels in and out, and the size of the image before.
+_BIGGAN_UP = ((1536, 1536, 4), (1536, 768, 8), (768, 384, 16), (384, 192, 32), (192, 96, 64))
+#: Two of the down-convolutions of its discriminator.
+_BIGGAN_DOWN = ((96, 96, 128), (768, 768, 16))
+
 WORKLOADS = [
     Workload(
         "bias_act lrelu 16x128x64x64 float32, forward + backward",
@@ -145,4 +207,24 @@ WORKLOADS = [
         batch=96,
         small_batch=8,
     ),
+    *(
+        Workload(
+            f"upsample_conv2d 4x{c_in}→{c_out} at {size}² bfloat16 channels_last, forward + backward",
+            _resampling(True, (c_in, c_out), size),
+            batch=64,
+            small_batch=2,
+        )
+        for c_in, c_out, size in _BIGGAN_UP
+    ),
+    *(
+        Workload(
+            f"conv2d_avg_pool2d 4x{c_in}→{c_out} at {size}² bfloat16 channels_last, forward + backward",
+            _resampling(False, (c_in, c_out), size),
+            batch=64,
+            small_batch=2,
+        )
+        for c_in, c_out, size in _BIGGAN_DOWN
+    ),
+    Workload("box_filter2d relu 16x96x64x64 bfloat16 channels_last, forward", _box_filter, batch=16, small_batch=1),
+    Workload("upsample_add 16x96x64x64 bfloat16 channels_last, forward", _upsample_add, batch=16, small_batch=1),
 ]

@@ -11,7 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import fastgan
 from fastgan.nn import BatchNormAct2d, ConditionalBatchNorm2d, InstanceNormAct2d, PixelNorm, ResBlockDown, ResBlockUp
 from fastgan.nn.utils import spectral_norm
 from tests.tolerances import assert_close
@@ -51,7 +53,8 @@ def stock_deep_up(block: ResBlockUp, x: Tensor, *conditions: Tensor) -> Tensor:
 def stock_sngan_down(block: ResBlockDown, x: Tensor) -> Tensor:
     h = block.conv1(F.relu(x) if block.preactivation else x)
     h = block.conv2._conv_forward(F.relu(h), block.conv2.weight, block.conv2.bias)
-    return F.avg_pool2d(h, 2) + F.avg_pool2d(block.shortcut(x), 2)
+    shortcut = block.shortcut
+    return F.avg_pool2d(h, 2) + F.avg_pool2d(shortcut._conv_forward(x, shortcut.weight, shortcut.bias), 2)
 
 
 def stock_deep_down(block: ResBlockDown, x: Tensor) -> Tensor:
@@ -153,6 +156,36 @@ def test_gradient_penalty_through_a_block(
             assert_close(a, e, torch.float64)
 
 
+class _CountConvolutions(TorchDispatchMode):
+    """Backward convolutions of torch's own layers, one for each gradient."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.convolution_backward.default:
+            self.count += sum(args[-1][:2])
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_gradient_penalty_runs_no_pass_over_zeros() -> None:
+    blocks = nn.Sequential(ResBlockDown(3, 4, preactivation=False), ResBlockDown(4, 4, downsample=False)).double()
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    with fastgan.use_backend("cpu"), _CountConvolutions() as counted:
+        (g,) = torch.autograd.grad(blocks(x).sum(), x, create_graph=True)
+        grads = torch.autograd.grad(g.square().sum(), list(blocks.parameters()), allow_unused=True)
+    # No bias has a gradient, not even one of zeros, and the three same-size convolutions ran back once, for g: their
+    # double backward is made of forward convolutions.
+    assert [grad is None for grad in grads] == [name.endswith("bias") for name, _ in blocks.named_parameters()]
+    assert counted.count == 3
+
+
+def test_statistics_that_nobody_gathers_are_none() -> None:
+    x = torch.randn(2, 4, 4, 4)
+    for options in ({"residual": False}, {"upsample": False}):
+        y, statistics = ResBlockUp(4, 4, **options)(x, return_statistics=True)
+        assert statistics is None and y.shape[:2] == x.shape[:2]
+
+
 def test_progressive_growing_s_pair_of_convolutions() -> None:
     def norm(channels: int) -> nn.Module:
         return nn.Sequential(nn.LeakyReLU(0.2), PixelNorm())
@@ -202,3 +235,22 @@ def test_a_bottleneck_that_would_have_to_add_channels_is_refused() -> None:
     with pytest.raises(ValueError, match=r"ResBlockDown: out_channels must be at least in_channels.*got 4 < 8"):
         ResBlockDown(8, 4, bottleneck=True)
     assert isinstance(ResBlockUp(4, 4).norm1, BatchNormAct2d)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"act": "gelu"}, "act must be one of"), ({"act": "relu", "alpha": 0.1}, "alpha must be None for act='relu'")],
+)
+def test_a_wrong_activation_is_refused_when_the_block_is_made(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"ResBlockDown: {message}"):
+        ResBlockDown(4, 4, **options)
+
+
+def test_compiles_for_batches_of_any_size() -> None:
+    torch._dynamo.reset()
+    block = ResBlockUp(4, 4)
+    twin = copy.deepcopy(block)
+    compiled = torch.compile(block, fullgraph=True, dynamic=True, backend="aot_eager")
+    for batch in (2, 3):
+        x = torch.randn(batch, 4, 4, 6)
+        assert_close(compiled(x), twin(x), torch.float32)

@@ -93,6 +93,17 @@ def test_what_is_no_such_pair_is_refused() -> None:
             kind.from_stock(nn.Sequential(*modules))
 
 
+def test_the_fir_mode_compiles_too_and_wrong_options_are_refused() -> None:
+    torch._dynamo.reset()
+    module = UpsampleConv2d(3, 4, 3, mode="fir")
+    x = torch.randn(2, 3, 6, 4)
+    assert_close(torch.compile(module, fullgraph=True, backend="aot_eager")(x), module(x), torch.float32)
+    with pytest.raises(ValueError, match="UpsampleConv2d: mode must be one of nearest, fir, got 'bicubic'"):
+        UpsampleConv2d(3, 4, 3, mode="bicubic")
+    with pytest.raises(ValueError, match="ConvAvgPool2d: pool_size must be an integer of at least 1, got 0"):
+        ConvAvgPool2d(3, 4, 3, pool_size=0)
+
+
 @pytest.mark.parametrize(("kind", "stock", "at"), MODULES)
 def test_compiles_fullgraph_and_under_autocast(kind: Any, stock: Any, at: int) -> None:
     torch._dynamo.reset()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import fastgan
-from fastgan.functional import conv2d_avg_pool2d, upsample_conv2d
+from fastgan.functional import conv2d_avg_pool2d, setup_filter, upsample2d, upsample_add, upsample_conv2d
 from fastgan.ops import resampling, resampling_choice
 from fastgan.ops.upsample_conv2d import upsample_conv2d as upsample_conv2d_op
 from tests.tolerances import assert_close
@@ -127,6 +127,27 @@ def test_statistics_are_those_of_the_output(backend: str, layout: torch.memory_f
     assert_close(statistics[1], (wide - mean[:, None, None]).square().sum((0, 2, 3)), torch.float32)
 
 
+@pytest.mark.parametrize("options", [{}, {"scale_factor": 3}, {"mode": "fir"}], ids=str)
+def test_every_path_returns_the_same_kind_of_statistics(options: dict[str, Any]) -> None:
+    x, w, b = make((2, 3, 5, 4), (4, 3, 3, 3), torch.float32, torch.contiguous_format)
+    y, statistics = upsample_conv2d(x, w, b, return_statistics=True, **options)
+    assert_close(statistics[0], y.double().mean((0, 2, 3)), torch.float32)
+    assert_close(statistics[1], y.double().var((0, 2, 3), correction=0) * y[:, 0].numel(), torch.float32)
+    _, statistics = upsample_conv2d(x[:0], w, b, return_statistics=True, **options)
+    assert statistics.tolist() == [[0.0] * 4] * 2
+
+
+@pytest.mark.parametrize("layout", FORMATS, ids=str)
+def test_statistics_keep_their_digits_whatever_the_first_pixel_is(layout: torch.memory_format) -> None:
+    x = torch.randn(2, 3, 9, 17).contiguous(memory_format=layout) * 1e-3
+    x[:, :, 0, 0] = 5.0
+    _, statistics = upsample_add(x.repeat_interleave(2, 2).repeat_interleave(2, 3), x * 0, return_statistics=True)
+    exact = x.double()
+    assert_close(statistics[0], exact.mean((0, 2, 3)), torch.float32)
+    expected = exact.var((0, 2, 3), correction=0) * x[:, 0].numel() * 4
+    assert ((statistics[1] - expected).abs() <= 1e-6 * expected).all()
+
+
 @pytest.mark.parametrize(("ours", "stock"), PAIRS)
 def test_small_work_is_left_to_torch_unless_a_backend_is_forced(
     ours: Callable[..., Tensor], stock: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
@@ -185,13 +206,43 @@ def test_bad_arguments_are_named(ours: Callable[..., Tensor]) -> None:
         (ValueError, f"{factor} must be at least 1, got 0", (x, w), {factor: 0}),
         (TypeError, f"{factor} must be an integer, got float", (x, w), {factor: 2.5}),
         (ValueError, "padding must be 'same', 'valid' or.*got 'reflect'", (x, w), {"padding": "reflect"}),
+        (ValueError, "padding must be.*got 1.5", (x, w), {"padding": 1.5}),
+        (TypeError, "groups must be an integer, got float", (x, w), {"groups": 2.0}),
         (ValueError, "padding must be.*got -1", (x, w), {"padding": -1}),
         (ValueError, r"padding must be.*got \(1, 1, 1\)", (x, w), {"padding": (1, 1, 1)}),
         (ValueError, "input must be large enough for the kernel", (x[:, :, :1, :1], torch.randn(1, 64, 9, 9)),
          {"padding": 0}),
     ]  # fmt: skip
     if ours is upsample_conv2d:
-        wrong.append((ValueError, "mode must be one of nearest.*got 'bilinear'", (x, w), {"mode": "bilinear"}))
+        wrong.append((ValueError, "mode must be one of nearest, fir, got 'bilinear'", (x, w), {"mode": "bilinear"}))
+        wrong.append((ValueError, "filter must be None for mode='nearest'", (x, w), {"filter": torch.ones(4)}))
+        wrong.append((ValueError, "padding must be integers for mode='fir'", (x, w[:, :, :2, :2]), {"mode": "fir"}))
     for kind, message, arguments, options in wrong:
         with pytest.raises(kind, match=f"{name}: {message}"):
             ours(*arguments, **options)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("taps", [[1.0, 3.0, 3.0, 1.0], [1.0, 2.0, 1.0]], ids=str)
+def test_fir_mode_filters_after_the_transposed_convolution(taps: list[float], groups: int) -> None:
+    x, w, b = make((2, 4, 6, 5), (6, 4 // groups, 3, 3), torch.float64, torch.channels_last)
+    filter = setup_filter(taps)
+
+    def stock(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        """Zeros between the pixels and far around them, the filter, the convolution; nothing is cropped in between."""
+        spread = x.new_zeros(2, 4, 32, 30)
+        spread[:, :, 10:22:2, 10:20:2] = x
+        kernel = (torch.outer(filter, filter) * 4).to(x).expand(4, 1, -1, -1)
+        image = F.conv2d(F.pad(spread, (len(taps) - 1, 0, len(taps) - 1, 0)), kernel, groups=4)
+        lag = (len(taps) - 2) // 2  # by which the filter delays the image
+        return F.conv2d(image, w, b, padding=1, groups=groups)[:, :, 10 + lag : 22 + lag, 10 + lag : 20 + lag]
+
+    actual = derivatives(lambda *a: upsample_conv2d(*a, mode="fir", filter=filter, groups=groups), (x, w, b))
+    expected = derivatives(stock, (x, w, b))
+    for a, e in zip(actual, expected, strict=True):
+        assert_close(a, e, torch.float64)
+    if len(taps) == 4:
+        assert torch.equal(upsample_conv2d(x, w, b, mode="fir", groups=groups), actual[0])
+    up = upsample2d(x, filter)
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    assert_close(actual[0][inner], F.conv2d(up, w, b, padding=1, groups=groups)[inner], torch.float64)

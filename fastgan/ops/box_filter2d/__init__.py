@@ -23,7 +23,7 @@ __all__ = ["ACTIVATIONS", "box_filter2d"]
 #: Those whose slope is constant on either side of zero, as :func:`fastgan.functional.bias_act` calls them.
 ACTIVATIONS = ("linear", "relu", "lrelu")
 
-table = OpTable("box_filter2d", ("cpu", "reference"))
+table = OpTable("box_filter2d", ("cpu", "triton", "reference"))
 
 _PARAMETERS = "str act, float alpha, int padding, float scale, str? backend"
 

@@ -14,7 +14,7 @@ from fastgan.ops.registry import OpTable
 
 __all__ = ["conv2d_avg_pool2d"]
 
-table = OpTable("conv2d_avg_pool2d", ("cpu", "reference"))
+table = OpTable("conv2d_avg_pool2d", ("cpu", "triton", "reference"))
 
 
 def _check_forward(
@@ -35,18 +35,14 @@ def _check_backward(
     resampling.check_backward(name, grad, input, weight, padding, groups, wanted, output_size)
 
 
-def _fake_forward(
-    input: Tensor, weight: Tensor, bias: Any, padding: list[int], groups: int, statistics: bool, _backend: Any
-) -> tuple[Tensor, Tensor]:
+def _fake_forward(input: Tensor, weight: Tensor, bias: Any, padding: list[int], groups: int, _backend: Any) -> Tensor:
     size = output_size(input, weight, padding)
-    output = resampling.empty_images(input, size, resampling.output_format(input, weight))
-    return output, resampling.empty_statistics(output, statistics)
+    return resampling.empty_images(input, size, resampling.output_format(input, weight))
 
 
 conv2d_avg_pool2d = define_op(
     table,
-    "conv2d_avg_pool2d(Tensor input, Tensor weight, Tensor? bias, int[] padding, int groups, bool statistics,"
-    " str? backend) -> (Tensor output, Tensor statistics)",
+    "conv2d_avg_pool2d(Tensor input, Tensor weight, Tensor? bias, int[] padding, int groups, str? backend) -> Tensor",
     _fake_forward,
     _check_forward,
 )

@@ -15,13 +15,10 @@ def _mean(x: Tensor, padding: int) -> Tensor:
     return box(x, padding, scale=0.25)
 
 
-def conv2d_avg_pool2d(
-    input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, statistics: bool
-) -> tuple[Tensor, Tensor]:
+def conv2d_avg_pool2d(input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int) -> Tensor:
     form = forms.choose(input, weight, padding, groups)
     output = forms.forward(form, input, weight, bias, padding, groups, _mean)
-    output = output.contiguous(memory_format=resampling.output_format(input, weight))
-    return output, resampling.moments(output) if statistics else resampling.empty_statistics(output, False)
+    return output.contiguous(memory_format=resampling.output_format(input, weight))
 
 
 def conv2d_avg_pool2d_backward(

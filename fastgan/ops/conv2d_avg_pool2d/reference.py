@@ -16,12 +16,9 @@ def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
     return None
 
 
-def conv2d_avg_pool2d(
-    input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, statistics: bool
-) -> tuple[Tensor, Tensor]:
+def conv2d_avg_pool2d(input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int) -> Tensor:
     output = F.avg_pool2d(F.conv2d(input, weight, bias, padding=padding, groups=groups), 2)
-    output = output.contiguous(memory_format=resampling.output_format(input, weight))
-    return output, resampling.moments(output) if statistics else resampling.empty_statistics(output, False)
+    return output.contiguous(memory_format=resampling.output_format(input, weight))
 
 
 def conv2d_avg_pool2d_backward(

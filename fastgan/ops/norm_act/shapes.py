@@ -9,12 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from fastgan.ops.layout import accumulator
+
 __all__ = ["accumulator", "all_reduce", "along", "count", "moments", "parameter_gradient", "statistics", "synchronise"]
-
-
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """What tensors of `dtype` are computed in: the type of statistics, and one that weights may have."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def along(parameter: Tensor, x: Tensor) -> Tensor:
@@ -82,6 +79,8 @@ def synchronise(mean: Tensor, variance: Tensor, elements: int, group: str) -> tu
     every = torch.stack(gathered)
     means, variances = every[:, :-1].unflatten(1, (2, -1)).unbind(1)
     counts = every[:, -1:]
+    # A process without elements has no statistics, whatever stands there.
+    means, variances = (torch.where(counts > 0, x, 0.0) for x in (means, variances))
     total = counts.sum().clamp(min=1)
     merged = (counts * means).sum(0) / total
     squares = (counts * (variances + (means - merged).square())).sum(0)

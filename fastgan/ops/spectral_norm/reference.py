@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastgan.ops.layout import accumulator
 from fastgan.ops.spectral_norm.matrix import as_matrix, from_matrix
 
 __all__ = ["spectral_norm", "spectral_norm_backward", "spectral_norm_double_backward", "unsupported_reason"]
@@ -18,11 +19,6 @@ __all__ = ["spectral_norm", "spectral_norm_backward", "spectral_norm_double_back
 
 def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
     return None
-
-
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """What a dtype is computed in, and the dtype of sigma."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _normalize(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastgan.ops import checks
+from fastgan.ops.layout import accumulator
 
 __all__ = [
     "accumulator",
@@ -21,11 +22,6 @@ __all__ = [
 ]
 
 # Pairs are (x, y), paddings (x0, x1, y0, y1), as the field has them; sizes are (height, width), as torch has them.
-
-
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """What images of `dtype` are computed in, and the dtype of their filters."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def filter_size(filter: Tensor | None) -> tuple[int, int]:

@@ -30,7 +30,11 @@ def upfirdn2d(
     batch, channels, height, width = input.shape
     x = input.to(accumulator(input.dtype)).reshape(batch * channels, 1, height, 1, width, 1)
     x = F.pad(x, (0, up[0] - 1, 0, 0, 0, up[1] - 1))  # zeros after every pixel
-    x = F.pad(x.reshape(batch * channels, 1, height * up[1], width * up[0]), list(padding))  # crops where negative
+    x = x.reshape(batch * channels, 1, height * up[1], width * up[0])
+    x = F.pad(x, [max(p, 0) for p in padding])
+    # Only then crop: more may go than the image had.
+    x0, x1, y0, y1 = (max(-p, 0) for p in padding)
+    x = x[:, :, y0 : x.shape[2] - y1, x0 : x.shape[3] - x1]
     if filter is not None:
         taps = filter if flip_filter else filter.flip(list(range(filter.dim())))  # conv2d is a correlation
         if taps.dim() == 1:

@@ -13,7 +13,7 @@ from fastgan.ops.registry import OpTable
 
 __all__ = ["upsample_add"]
 
-table = OpTable("upsample_add", ("cpu", "reference"))
+table = OpTable("upsample_add", ("cpu", "triton", "reference"))
 
 
 def _check(name: str, input: Tensor, low: Tensor, *_: Any) -> None:

@@ -14,7 +14,7 @@ from fastgan.ops.upsample_conv2d.forms import output_size
 
 __all__ = ["upsample_conv2d"]
 
-table = OpTable("upsample_conv2d", ("cpu", "reference"))
+table = OpTable("upsample_conv2d", ("cpu", "triton", "reference"))
 
 
 def _check_forward(

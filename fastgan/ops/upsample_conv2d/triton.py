@@ -1,0 +1,46 @@
+"""upsample_conv2d on GPUs: the vendor's strided convolutions and our box filter, or one fused kernel.
+
+The backward is the vendor's too: both gradients come from the box filter of the output's gradient, made once.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastgan.ops import resampling
+from fastgan.ops.box_filter2d.triton import box, unsupported_reason
+from fastgan.ops.upsample_conv2d import forms
+from fastgan.ops.upsample_conv2d.triton_flip import flip
+from fastgan.ops.upsample_conv2d.triton_fused import fused
+from fastgan.ops.upsample_conv2d.triton_plan import choose
+
+__all__ = ["unsupported_reason", "upsample_conv2d", "upsample_conv2d_backward"]
+
+
+def upsample_conv2d(
+    input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, statistics: bool
+) -> tuple[Tensor, Tensor]:
+    layout = resampling.output_format(input, weight)
+    gathered = resampling.empty_statistics(weight.new_empty(0, weight.shape[0]), statistics)
+    written = gathered if statistics else None
+    form = choose(input, weight, padding, groups) if input.numel() else "stock"
+    if form == "fused":
+        return fused(input, weight, bias, written), gathered
+
+    def epilogue(sums: Tensor, bias: Tensor | None) -> Tensor:
+        return box(sums.contiguous(memory_format=layout), 0, bias=bias, statistics=written)
+
+    output = forms.forward(form, input, weight, bias, padding, groups, epilogue, flip).contiguous(memory_format=layout)
+    if statistics and form != "quarter":
+        gathered = resampling.moments(output)
+    return output, gathered
+
+
+def upsample_conv2d_backward(
+    grad_output: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, wanted: list[bool]
+) -> tuple[Tensor, Tensor]:
+    form = choose(input, weight, padding, groups) if input.numel() else "stock"
+    if form == "fused":
+        form = "quarter"
+    grads = forms.backward(form, grad_output, input, weight, padding, groups, wanted, lambda x: box(x, 1), flip)
+    return resampling.laid_out(grads, input, weight)
