@@ -61,8 +61,11 @@ class _ResamplingConv2d(nn.Conv2d):
             raise ValueError(
                 f"{name}.from_stock: the convolution must have stride 1, dilation 1 and zero padding, got {conv}"
             )
-        if conv._forward_pre_hooks or conv._forward_hooks:
-            raise ValueError(f"{name}.from_stock: the convolution must have no forward hooks, which would be lost")
+        if parametrize.type_before_parametrizations(conv) is not nn.Conv2d:
+            raise ValueError(f"{name}.from_stock: the convolution must be a torch.nn.Conv2d itself, got {type(conv)}")
+        hooks = (conv._forward_pre_hooks, conv._forward_hooks, conv._backward_hooks, conv._backward_pre_hooks)
+        if any(hooks):
+            raise ValueError(f"{name}.from_stock: the convolution must have no hooks, which would be lost")
         weight = next(conv.parameters())
         module = cls(
             conv.in_channels, conv.out_channels, cast("tuple[int, int]", conv.kernel_size),

@@ -171,8 +171,8 @@ def _upsample_add(batch: int) -> Case:
     return Case(ours, lambda: x + F.interpolate(low, scale_factor=2), nbytes([x, low, x]))
 
 
-#: Up-convolutions of BigGAN-128's generator: channels in and out, and the size of the image before. The two before these,
-#: of 1,536 channels, have weights that take the interpreter minutes to turn.
+#: Up-convolutions of BigGAN-128's generator: channels in and out, and the size of the image before. The interpreter takes
+#: minutes to turn the weights of the two before these, of 1,536 channels.
 _BIGGAN_UP = ((768, 384, 16), (384, 192, 32), (192, 96, 64))
 #: Two of the down-convolutions of its discriminator.
 _BIGGAN_DOWN = ((96, 96, 128), (768, 768, 16))

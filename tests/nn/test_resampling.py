@@ -78,12 +78,17 @@ def test_what_is_no_such_pair_is_refused() -> None:
     conv = nn.Conv2d(3, 4, 3, padding=1)
     hooked = copy.deepcopy(conv)
     hooked.register_forward_pre_hook(lambda *_: None)
+
+    class Doubled(nn.Conv2d):
+        pass
+
     wrong = [
+        (ConvAvgPool2d, [Doubled(3, 4, 3), nn.AvgPool2d(2)], "a torch.nn.Conv2d itself"),
         (UpsampleConv2d, [conv], "expected nn.Sequential"),
         (UpsampleConv2d, [nn.Upsample(scale_factor=3), conv], "nearest and by 2"),
         (UpsampleConv2d, [nn.Upsample(scale_factor=2, mode="bilinear"), conv], "nearest and by 2"),
         (UpsampleConv2d, [nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 3, stride=2)], "stride 1"),
-        (UpsampleConv2d, [nn.Upsample(scale_factor=2), hooked], "no forward hooks"),
+        (UpsampleConv2d, [nn.Upsample(scale_factor=2), hooked], "no hooks"),
         (ConvAvgPool2d, [conv, nn.AvgPool2d(3)], r"AvgPool2d\(2\)"),
         (ConvAvgPool2d, [conv, nn.AvgPool2d(2, ceil_mode=True)], "ceil_mode"),
         (ConvAvgPool2d, [nn.Upsample(scale_factor=2), conv], "expected nn.Sequential"),
