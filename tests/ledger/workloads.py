@@ -114,8 +114,8 @@ def _spectral_norm(shapes: Callable[[int], list[tuple[int, ...]]]) -> Callable[[
     return make
 
 
-def _resampling(up: bool, widths: tuple[int, int], size: int) -> Callable[[int], Case]:
-    """Forward and backward of a 3×3 convolution of images of `size`² pixels, upsampled before or pooled after.
+def _upsample_conv2d(widths: tuple[int, int], size: int) -> Callable[[int], Case]:
+    """Forward and backward of a 3×3 convolution of images of `size`² pixels, upsampled before.
 
     There are 4 images, since torch's convolutions run for real. The channels shrink with the batch size instead, which
     is 64 in earnest: to turn a weight costs the same for any number of images.
@@ -128,19 +128,15 @@ def _resampling(up: bool, widths: tuple[int, int], size: int) -> Callable[[int],
         x.requires_grad_()
         weight = (torch.randn(c_out, c_in, 3, 3) * (9 * c_in) ** -0.5).bfloat16()
         weight = weight.contiguous(memory_format=torch.channels_last).requires_grad_()
-        resized = 2 * size if up else size // 2
-        grad = torch.randn(batch, c_out, resized, resized).bfloat16().contiguous(memory_format=torch.channels_last)
+        grad = torch.randn(batch, c_out, 2 * size, 2 * size).bfloat16().contiguous(memory_format=torch.channels_last)
 
         def ours() -> object:
             with fastgan.use_backend("triton"):
-                y = functional.upsample_conv2d(x, weight) if up else functional.conv2d_avg_pool2d(x, weight)
+                y = functional.upsample_conv2d(x, weight)
             return torch.autograd.grad(y, (x, weight), grad)
 
         def stock() -> object:
-            if up:
-                y = F.conv2d(F.interpolate(x, scale_factor=2), weight, padding=1)
-            else:
-                y = F.avg_pool2d(F.conv2d(x, weight, padding=1), 2)
+            y = F.conv2d(F.interpolate(x, scale_factor=2), weight, padding=1)
             return torch.autograd.grad(y, (x, weight), grad)
 
         # Forward: x and weight in, y out. Backward: grad, x and weight in for the product, both gradients out.
@@ -170,12 +166,6 @@ def _upsample_add(batch: int) -> Case:
 
     return Case(ours, lambda: x + F.interpolate(low, scale_factor=2), nbytes([x, low, x]))
 
-
-#: Up-convolutions of BigGAN-128's generator: channels in and out, and the size of the image before. The interpreter takes
-#: minutes to turn the weights of the two before these, of 1,536 channels.
-_BIGGAN_UP = ((768, 384, 16), (384, 192, 32), (192, 96, 64))
-#: Two of the down-convolutions of its discriminator.
-_BIGGAN_DOWN = ((96, 96, 128), (768, 768, 16))
 
 WORKLOADS = [
     Workload(
@@ -208,23 +198,12 @@ WORKLOADS = [
         batch=96,
         small_batch=8,
     ),
-    *(
-        Workload(
-            f"upsample_conv2d 4x{c_in}→{c_out} at {size}² bfloat16 channels_last, forward + backward",
-            _resampling(True, (c_in, c_out), size),
-            batch=64,
-            small_batch=2,
-        )
-        for c_in, c_out, size in _BIGGAN_UP
-    ),
-    *(
-        Workload(
-            f"conv2d_avg_pool2d 4x{c_in}→{c_out} at {size}² bfloat16 channels_last, forward + backward",
-            _resampling(False, (c_in, c_out), size),
-            batch=64,
-            small_batch=2,
-        )
-        for c_in, c_out, size in _BIGGAN_DOWN
+    # Of BigGAN-128's generator. The interpreter takes minutes to turn the weights of its wider layers.
+    Workload(
+        "upsample_conv2d 4x384→192 at 32² bfloat16 channels_last, forward + backward",
+        _upsample_conv2d((384, 192), 32),
+        batch=64,
+        small_batch=2,
     ),
     Workload("box_filter2d relu 16x96x64x64 bfloat16 channels_last, forward", _box_filter, batch=16, small_batch=1),
     Workload("upsample_add 16x96x64x64 bfloat16 channels_last, forward", _upsample_add, batch=16, small_batch=1),
