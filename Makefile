@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -q --durations=5
 # For tests that compute on one core each.
 IN_PARALLEL := -n logical
 ONE_THREAD := OMP_NUM_THREADS=1
-CPU_OPS := tests/ops -k "(cpu or not test_contract) and not compile and not opcheck"
+CPU_OPS := tests/ops -k "(cpu or not test_contract) and not compile and not opcheck and not gradcheck"
 STATUS := build/status
 announce = @printf '\n=== %s: %s\n' "$@" "$(1)"
 
