@@ -2,56 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from tests.samples.sample import Sample, laid_out
+from tests.samples.upsample_conv2d import convolution_samples
 
 __all__ = ["SAMPLES"]
 
-
-def _sample(
-    name: str,
-    input: tuple[int, ...],
-    weight: tuple[int, ...],
-    layouts: tuple[str, str] = ("contiguous", "contiguous"),
-    bias: bool = True,
-    **options: Any,
-) -> Sample:
-    """`input` and `weight` are shapes, and `layouts` those of the two."""
-
-    def make(generator: torch.Generator) -> dict[str, Any]:
-        def normal(*size: int) -> Tensor:
-            return torch.randn(size, generator=generator, dtype=torch.float64)
-
-        # Outputs of size one, whatever the kernel.
-        scale = (weight[1] * weight[2] * weight[3]) ** -0.5
-        w = laid_out(weight, layouts[1], lambda *size: normal(*size) * scale)
-        b = normal(weight[0]) if bias else None
-        return {"input": laid_out(input, layouts[0], normal), "weight": w, "bias": b, **options}
-
-    return Sample("conv2d_avg_pool2d", name, make, keeps_layout=False, follows_autocast=True)
-
-
-SAMPLES = [
-    _sample("typical", (2, 3, 5, 4), (4, 3, 3, 3)),
-    _sample("channels_last", (2, 5, 4, 3), (6, 5, 3, 3), ("channels_last", "channels_last")),
-    _sample("gaps", (2, 3, 4, 4), (4, 3, 3, 3), ("gaps", "gaps")),
-    _sample("expanded", (2, 3, 4, 5), (2, 3, 3, 3), ("expanded", "transposed")),
-    _sample("no-bias", (2, 3, 3, 3), (4, 3, 3, 3), bias=False),
-    _sample("1x1", (2, 3, 5, 4), (4, 3, 1, 1)),
-    _sample("1x1-channels_last", (2, 3, 4, 5), (4, 3, 1, 1), ("channels_last", "contiguous"), bias=False),
-    _sample("5x5", (1, 2, 5, 6), (3, 2, 5, 5)),
-    _sample("7x7", (1, 2, 7, 5), (2, 2, 7, 7), ("channels_last", "contiguous")),
-    _sample("3x5", (1, 2, 4, 5), (2, 2, 3, 5)),
-    _sample("grouped", (2, 4, 4, 3), (6, 2, 3, 3), groups=2),
-    _sample("depthwise", (2, 3, 5, 4), (3, 1, 3, 3), ("channels_last", "channels_last"), groups=3),
-    _sample("valid", (2, 2, 5, 6), (3, 2, 3, 3), padding="valid"),
-    _sample("even-kernel", (2, 2, 5, 4), (3, 2, 4, 4), padding=1),
-    _sample("wide-padding", (1, 2, 3, 4), (2, 2, 3, 3), padding=2),
-    _sample("mixed-padding", (1, 2, 4, 5), (2, 2, 3, 3), padding=(0, 1)),
-    _sample("one", (1, 1, 2, 2), (1, 1, 3, 3)),
-    _sample("empty-batch", (0, 3, 4, 4), (4, 3, 3, 3)),
-]
+SAMPLES = convolution_samples("conv2d_avg_pool2d", smallest=2)

@@ -1,4 +1,4 @@
-"""The inputs of upsample_conv2d."""
+"""The inputs of upsample_conv2d, and of conv2d_avg_pool2d, which takes the same ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from torch import Tensor
 
 from tests.samples.sample import Sample, laid_out
 
-__all__ = ["SAMPLES"]
+__all__ = ["SAMPLES", "convolution_samples"]
 
 
 def _sample(
+    op: str,
     name: str,
     input: tuple[int, ...],
     weight: tuple[int, ...],
@@ -32,26 +33,31 @@ def _sample(
         b = normal(weight[0]) if bias else None
         return {"input": laid_out(input, layouts[0], normal), "weight": w, "bias": b, **options}
 
-    return Sample("upsample_conv2d", name, make, keeps_layout=False, follows_autocast=True)
+    return Sample(op, name, make, keeps_layout=False, follows_autocast=True)
 
 
-SAMPLES = [
-    _sample("typical", (2, 3, 5, 4), (4, 3, 3, 3)),
-    _sample("channels_last", (2, 5, 4, 3), (6, 5, 3, 3), ("channels_last", "channels_last")),
-    _sample("gaps", (2, 3, 4, 4), (4, 3, 3, 3), ("gaps", "gaps")),
-    _sample("expanded", (2, 3, 4, 5), (2, 3, 3, 3), ("expanded", "transposed")),
-    _sample("no-bias", (2, 3, 3, 3), (4, 3, 3, 3), bias=False),
-    _sample("1x1", (2, 3, 5, 4), (4, 3, 1, 1)),
-    _sample("1x1-channels_last", (2, 3, 4, 5), (4, 3, 1, 1), ("channels_last", "contiguous"), bias=False),
-    _sample("5x5", (1, 2, 5, 6), (3, 2, 5, 5)),
-    _sample("7x7", (1, 2, 7, 5), (2, 2, 7, 7), ("channels_last", "contiguous")),
-    _sample("3x5", (1, 2, 4, 5), (2, 2, 3, 5)),
-    _sample("grouped", (2, 4, 4, 3), (6, 2, 3, 3), groups=2),
-    _sample("depthwise", (2, 3, 5, 4), (3, 1, 3, 3), ("channels_last", "channels_last"), groups=3),
-    _sample("valid", (2, 2, 5, 6), (3, 2, 3, 3), padding="valid"),
-    _sample("even-kernel", (2, 2, 5, 4), (3, 2, 4, 4), padding=1),
-    _sample("wide-padding", (1, 2, 3, 4), (2, 2, 3, 3), padding=2),
-    _sample("mixed-padding", (1, 2, 4, 5), (2, 2, 3, 3), padding=(0, 1)),
-    _sample("one", (1, 1, 1, 1), (1, 1, 3, 3)),
-    _sample("empty-batch", (0, 3, 4, 4), (4, 3, 3, 3)),
-]
+def convolution_samples(op: str, smallest: int) -> list[Sample]:
+    """The inputs of a resampling convolution, of which `smallest` is the least height and width."""
+    return [
+        _sample(op, "typical", (2, 3, 5, 4), (4, 3, 3, 3)),
+        _sample(op, "channels_last", (2, 5, 4, 3), (6, 5, 3, 3), ("channels_last", "channels_last")),
+        _sample(op, "gaps", (2, 3, 4, 4), (4, 3, 3, 3), ("gaps", "gaps")),
+        _sample(op, "expanded", (2, 3, 4, 5), (2, 3, 3, 3), ("expanded", "transposed")),
+        _sample(op, "no-bias", (2, 3, 3, 3), (4, 3, 3, 3), bias=False),
+        _sample(op, "1x1", (2, 3, 5, 4), (4, 3, 1, 1)),
+        _sample(op, "1x1-channels_last", (2, 3, 4, 5), (4, 3, 1, 1), ("channels_last", "contiguous"), bias=False),
+        _sample(op, "5x5", (1, 2, 5, 6), (3, 2, 5, 5)),
+        _sample(op, "7x7", (1, 2, 7, 5), (2, 2, 7, 7), ("channels_last", "contiguous")),
+        _sample(op, "3x5", (1, 2, 4, 5), (2, 2, 3, 5)),
+        _sample(op, "grouped", (2, 4, 4, 3), (6, 2, 3, 3), groups=2),
+        _sample(op, "depthwise", (2, 3, 5, 4), (3, 1, 3, 3), ("channels_last", "channels_last"), groups=3),
+        _sample(op, "valid", (2, 2, 5, 6), (3, 2, 3, 3), padding="valid"),
+        _sample(op, "even-kernel", (2, 2, 5, 4), (3, 2, 4, 4), padding=1),
+        _sample(op, "wide-padding", (1, 2, 3, 4), (2, 2, 3, 3), padding=2),
+        _sample(op, "mixed-padding", (1, 2, 4, 5), (2, 2, 3, 3), padding=(0, 1)),
+        _sample(op, "one", (1, 1, smallest, smallest), (1, 1, 3, 3)),
+        _sample(op, "empty-batch", (0, 3, 4, 4), (4, 3, 3, 3)),
+    ]
+
+
+SAMPLES = convolution_samples("upsample_conv2d", smallest=1)
