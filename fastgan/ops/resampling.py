@@ -117,10 +117,9 @@ def empty_statistics(output: Tensor, wanted: bool) -> Tensor:
     return torch.empty(size, dtype=accumulator(output.dtype), device=output.device)
 
 
-def fake_backward(
-    grad_output: Tensor, input: Tensor, weight: Tensor, padding: Any, groups: Any, wanted: list[bool], _backend: Any
-) -> tuple[Tensor, ...]:
+def fake_backward(grad_output: Tensor, input: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     """The backward's outputs: gradients like input and weight, or empty where they are not wanted."""
+    *_, wanted, _backend = rest
     of_input, of_weight = (
         empty_images(x, list(x.shape), image_format(x)) if want else x.new_empty(0)
         for x, want in zip((input, weight), wanted, strict=True)
