@@ -1,4 +1,4 @@
-"""One of two processes (started by torchrun) that trains residual blocks: ours beside stock's, replica beside replica."""
+"""One of two processes (started by torchrun) that trains residual blocks: ours beside stock's, and both replicas."""
 
 from __future__ import annotations
 
