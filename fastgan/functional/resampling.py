@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.functional.activation import bias_act
-from fastgan.functional.fir import convolve_upsampled
+from fastgan.functional.fir import check_filter, convolve_upsampled
 from fastgan.ops import checks
 from fastgan.ops.box_filter2d import box_filter2d as _box_filter2d
 from fastgan.ops.conv2d_avg_pool2d import conv2d_avg_pool2d as _conv2d_avg_pool2d
@@ -121,18 +121,19 @@ def upsample_conv2d(
     _factor(name, "scale_factor", scale_factor)
     checks.check_choice(name, "mode", mode, ("nearest", "fir"))
     sides = _padding(name, padding, weight)
+    if sides is not None:
+        check_size(name, input, weight, sides, scale_factor, 1)
     if filter is not None and mode != "fir":
         raise ValueError(f"{name}: filter must be None for mode='{mode}', which has none, got {list(filter.shape)}")
     if mode == "fir":
         if sides is None:
             raise ValueError(f"{name}: padding must be integers for mode='fir' and an even kernel, got 'same'")
         taps = torch.tensor([0.125, 0.375, 0.375, 0.125], device=input.device) if filter is None else filter
+        check_filter(name, taps, input)
         output = convolve_upsampled(input, weight, (sides[0], sides[1]), scale_factor, taps, groups)
         output = output if bias is None else bias_act(output, bias)
         return (output, moments(output)) if return_statistics else output
     backend = current_backend()
-    if sides is not None:
-        check_size(name, input, weight, sides, scale_factor, 1)
     if scale_factor != 2 or sides is None or (backend is None and prefers_stock(input, weight, 4)):
         upsampled = F.interpolate(input, scale_factor=float(scale_factor))
         output = F.conv2d(upsampled, weight, bias, padding="same" if sides is None else sides, groups=groups)
