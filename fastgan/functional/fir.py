@@ -64,8 +64,6 @@ def check_filter(function: str, filter: Tensor | None, input: Tensor) -> None:
     """Raise unless `filter` is one for the input, or None."""
     if filter is None:
         return
-    if not isinstance(filter, Tensor):
-        raise TypeError(f"{function}: filter must be a Tensor or None, got {type(filter).__name__}")
     checks.check_floating(function, "filter", filter)
     if filter.dim() not in (1, 2) or filter.numel() == 0:
         raise ValueError(f"{function}: filter must be None, [taps] or [height, width], got {list(filter.shape)}")
