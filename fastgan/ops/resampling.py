@@ -136,12 +136,12 @@ def laid_out(grads: Sequence[Tensor | None], input: Tensor, weight: Tensor) -> t
     return of_input, of_weight
 
 
-def autocast(input: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Any, ...]:
+def autocast(input: Tensor, *rest: Any) -> tuple[Any, ...]:
     """The arguments in autocast's dtype, as for torch's convolutions; float64 stays."""
     if input.dtype == torch.float64:
-        return (input, weight, bias, *rest)
+        return (input, *rest)
     dtype = torch.get_autocast_dtype(input.device.type)
-    return (input.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), *rest)
+    return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x in (input, *rest))
 
 
 def moments(output: Tensor) -> Tensor:
