@@ -64,4 +64,5 @@ PYBIND11_MODULE(FASTGAN_MODULE, module) {
   bind_spectral_norm(module);
   bind_upfirdn2d(module);
   bind_upsample_add(module);
+  bind_winograd(module);
 }
