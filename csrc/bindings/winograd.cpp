@@ -19,7 +19,7 @@ float* result(Address address) { return static_cast<float*>(out(address)); }
 }  // namespace
 
 void bind_winograd(py::module_& module) {
-  py::class_<WinogradCall>(module, "WinogradCall").def(py::init(&call_of));
+  py::class_<WinogradCall>(module, "WinogradCall", py::module_local()).def(py::init(&call_of));
   module.def(
       "winograd_convolution",
       [](const WinogradCall& call, Address input, Address weight, Address bias, Address output) {

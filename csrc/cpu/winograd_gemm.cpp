@@ -45,7 +45,7 @@ struct Sums {
 template <int kR, int kV>
 void product(int64_t depth, Operand a, Operand b, float* c, int64_t c_block) {
   const float *left = a.data, *right = b.data;
-  for (int64_t begin = 0; begin < depth; begin += kStretch) {
+  for (int64_t begin = 0; begin == 0 || begin < depth; begin += kStretch) {  // no depth is a sum of zero
     Sums<kR, kV> sums;
     for (int64_t k = begin; k < std::min(depth, begin + kStretch); k += kLanes, left += a.block)
       for (int i = 0; i < kLanes; ++i, right += kLanes) sums.template add<kLanes>(left + i, right, b.block);
@@ -63,7 +63,7 @@ constexpr std::array<Product, sizeof...(kR)> products(std::integer_sequence<int,
 template <int kV>
 void product_transposed(int64_t depth, const float* a, Operand b, float* c, int64_t c_block) {
   const float* right = b.data;
-  for (int64_t begin = 0; begin < depth; begin += kStretch) {
+  for (int64_t begin = 0; begin == 0 || begin < depth; begin += kStretch) {  // no depth is a sum of zero
     Sums<kRowsTransposed, kV> sums;
     for (int64_t k = begin; k < std::min(depth, begin + kStretch); ++k, a += kLanes, right += kLanes)
       sums.template add<1>(a, right, b.block);

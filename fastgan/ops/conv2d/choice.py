@@ -1,0 +1,66 @@
+"""Where Winograd's convolution is faster than torch's, by a model of its cost that was fitted to measurements.
+
+In the unit of a product of one pair of channels, direct convolution costs 9 a pixel. Winograd's costs what its tiles'
+products are, what transforming the weight is worth, and for each pixel of either image what its transforms are. The
+constants are from ``benchmarks/choices/conv2d-cpu.json``, which ``benchmarks/winograd_choice.py`` measures: float32 on
+two cores of a Zen 4 EPYC, one and two threads. At ISA levels where nothing was measured all convolutions are torch's.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fastgan.ops import native
+from fastgan.ops.conv2d.winograd import tile_size
+from fastgan.ops.layout import image_format
+
+__all__ = ["LEVELS", "Part", "may_prefer_winograd", "prefers_winograd"]
+
+Part = Literal["forward", "grad_input", "grad_weight"]
+
+#: The ISA levels that were measured.
+LEVELS = ("v4",)
+#: What the transforms of a weight or of its gradient cost, for a pair of channels.
+_WEIGHT = {"forward": 1100, "grad_input": 1100, "grad_weight": 300}
+#: What the transforms of a pixel cost, for one channel, and what changing its layout adds.
+_PIXEL, _RELAYOUT = 18, 72
+#: How many of direct convolution's products Winograd's have to save: they run at two thirds of its rate, and noise of a
+#: tenth is left to torch.
+_LEAST_SAVING = 1.7
+
+
+class _Geometry(NamedTuple):
+    pixels: int  # of all outputs
+    tile: int
+    tiles: int
+    channels: int
+    filters: int
+
+
+def _geometry(input: Tensor, weight: Tensor, padding: list[int]) -> _Geometry:
+    height, width = (s + 2 * p - 2 for s, p in zip(input.shape[2:], padding, strict=True))
+    tile, n = tile_size(height, width), input.shape[0]
+    tiles = n * -(-height // tile) * -(-width // tile)
+    return _Geometry(n * height * width, tile, tiles, weight.shape[1], weight.shape[0])
+
+
+def prefers_winograd(part: Part, input: Tensor, weight: Tensor, padding: list[int]) -> bool:
+    """Whether the output or that gradient of a 3×3 convolution, float32 on CPUs, is faster by Winograd's algorithm."""
+    if native.isa_level() not in LEVELS or weight.numel() == 0:
+        return False
+    pixels, tile, tiles, channels, filters = _geometry(input, weight, padding)
+    last = torch.channels_last in (image_format(input), image_format(weight))
+    by_pixel = _PIXEL if last else _PIXEL + _RELAYOUT
+    cost = (tile + 2) ** 2 * tiles + _WEIGHT[part] + by_pixel * pixels * (channels + filters) / (channels * filters)
+    return 9 * pixels >= _LEAST_SAVING * cost
+
+
+def may_prefer_winograd(input: Tensor, weight: Tensor, padding: list[int]) -> bool:
+    """Whether the output or a gradient does: then the op is called, which chooses for each."""
+    if input.device.type != "cpu" or input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return False
+    parts: tuple[Part, ...] = ("forward", "grad_weight")
+    return any(prefers_winograd(part, input, weight, padding) for part in parts)
