@@ -18,29 +18,39 @@ thread_local std::unique_ptr<float, Free> kept;
 thread_local int64_t kept_floats = 0;
 
 // Floats of transformed weights at a time: more filters take another round over the input.
-constexpr int64_t kWeightFloats = 4 << 20;
+constexpr int64_t kWeightFloats = 12 << 20;
 // Tiles in a block, at most: whole groups of a product's rows.
 constexpr int64_t kBlock = (56 + kRows - 1) / kRows * kRows;
 
 // Transformed weights: vector (point, block of filters, channel) is at data + point · points + block · blocks + channel
 // · kLanes, which makes each block the right side of a product.
 template <int kTile>
-void transform_weight(const WinogradCall& call, const float* weight, int64_t first, int64_t channel, float* to,
+void transform_weight(const WinogradCall& call, const float* weight, int64_t filter, int64_t channel, float* to,
                       int64_t points) {
   constexpr int kSide = kTile + 2;
-  Vector g[9] = {}, u[kSide * kSide] = {};
-  if (channel < call.channels) {
-    float taps[9][kLanes] = {};
-    const int count = static_cast<int>(std::min<int64_t>(kLanes, call.filters - first));
-    for (int i = 0; i < count; ++i) {
-      const float* w = weight + (first + i) * call.filter_stride + channel * call.channel_stride;
-      for (int tap = 0; tap < 9; ++tap) taps[call.flipped ? 8 - tap : tap][i] = w[tap * call.tap_stride];
-    }
-    for (int tap = 0; tap < 9; ++tap) g[tap] = load(taps[tap]);
-    in_both_dimensions<3, kSide>(Transform<kTile>::weight, g, u);
+  float taps[9][kLanes][kLanes] = {};  // of channels, filters
+  const int filters = static_cast<int>(std::min<int64_t>(kLanes, call.filters - filter));
+  const int channels = static_cast<int>(std::min<int64_t>(kLanes, call.channels - channel));
+  const float* const first = weight + filter * call.filter_stride + channel * call.channel_stride;
+  const auto gather = [&](int c, int f) {
+    const float* w = first + f * call.filter_stride + c * call.channel_stride;
+    for (int tap = 0; tap < 9; ++tap) taps[call.flipped ? 8 - tap : tap][c][f] = w[tap * call.tap_stride];
+  };
+  // Along the memory: with strides of a power of two few of the lines stay in the cache.
+  if (call.filter_stride < call.channel_stride) {
+    for (int c = 0; c < channels; ++c)
+      for (int f = 0; f < filters; ++f) gather(c, f);
+  } else {
+    for (int f = 0; f < filters; ++f)
+      for (int c = 0; c < channels; ++c) gather(c, f);
   }
-  FASTGAN_UNROLL
-  for (int k = 0; k < kSide * kSide; ++k) store(to + k * points, u[k]);
+  for (int c = 0; c < kLanes; ++c) {
+    Vector g[9], u[kSide * kSide];
+    for (int tap = 0; tap < 9; ++tap) g[tap] = load(taps[tap][c]);
+    in_both_dimensions<3, kSide>(Transform<kTile>::weight, g, u);
+    FASTGAN_UNROLL
+    for (int k = 0; k < kSide * kSide; ++k) store(to + c * kLanes + k * points, u[k]);
+  }
 }
 
 // Transforms the products of one tile and block of filters back, and writes what lies inside the image.
@@ -65,7 +75,8 @@ template <int kTile>
 bool convolution(const WinogradCall& call, const float* input, const float* weight, const float* bias, float* output) {
   constexpr int kSide = kTile + 2, kPoints = kSide * kSide;
   const Grid grid = grid_of(call);
-  const int64_t tiles = grid.tiles(), in_blocks = blocks_of(call.channels), out_blocks = blocks_of(call.filters);
+  const int64_t tiles = grid.tiles(), out_blocks = blocks_of(call.filters);
+  const int64_t in_blocks = std::max<int64_t>(blocks_of(call.channels), 1);  // no channels are a block of zeros
   if (tiles == 0 || call.filters == 0) return true;
   // As many blocks of tiles for each thread, of as many tiles each.
   const int64_t rounds = (tiles + call.threads * kBlock - 1) / (call.threads * kBlock);
@@ -92,9 +103,8 @@ bool convolution(const WinogradCall& call, const float* input, const float* weig
   for (int64_t first = 0; first < out_blocks; first += at_once) {
     const int64_t now = std::min(at_once, out_blocks - first);
     share(now * in_blocks, call.threads, [&](int64_t task, int) {
-      for (int64_t c = task % in_blocks * kLanes, end = c + kLanes; c < end; ++c)
-        transform_weight<kTile>(call, weight, (first + task / in_blocks) * kLanes, c,
-                                weights.at(0, task / in_blocks, c), weights.points);
+      const int64_t o = task / in_blocks, c = task % in_blocks * kLanes;
+      transform_weight<kTile>(call, weight, (first + o) * kLanes, c, weights.at(0, o, c), weights.points);
     });
     share(blocks, threads, [&](int64_t task, int thread) {
       const int64_t begin = tiles * task / blocks, count = tiles * (task + 1) / blocks - begin;

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -187,7 +190,7 @@ def test_the_module_is_a_drop_in(options: dict[str, Any]) -> None:
 
 
 def test_a_shape_that_prefers_winograd_takes_it_and_a_small_one_does_not() -> None:
-    if native.isa_level() not in choice.LEVELS:
+    if native.isa_level() not in choice.LANES:
         pytest.skip("the choice was not measured at this level")
     big, weight = torch.randn(16, 128, 32, 32), torch.randn(128, 128, 3, 3)
     assert choice.may_prefer_winograd(big, weight, [1, 1])
@@ -202,3 +205,23 @@ def test_scratch_memory_is_kept_and_bounded() -> None:
     once = winograd.scratch_bytes()
     results(*given, conv2d, algorithm="winograd")
     assert 0 < once == winograd.scratch_bytes() <= 256 << 20
+
+
+def test_a_compiled_convolution_is_guarded_by_exact_convolutions() -> None:
+    x, weight = torch.randn(2, 16, 9, 9), torch.randn(16, 16, 3, 3)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda: conv2d(x, weight, algorithm="winograd"), fullgraph=True, backend="eager")
+    direct = F.conv2d(x, weight, padding=1)
+    for exact in (False, True, False):
+        with fastgan.exact_convolutions(exact):
+            assert torch.equal(compiled(), direct) is exact
+
+
+def test_the_environment_variable_makes_convolutions_exact() -> None:
+    script = "from fastgan.ops.precision import exact_convolutions_wanted as w; print(w())"
+    for value, expected in (("1", "True"), ("0", "False"), ("", "False")):
+        environment = {**os.environ, "FASTGAN_EXACT_CONVOLUTIONS": value}
+        ran = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert ran.stdout.strip() == expected

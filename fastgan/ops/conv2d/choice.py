@@ -17,19 +17,19 @@ from fastgan.ops import native
 from fastgan.ops.conv2d.winograd import tile_size
 from fastgan.ops.layout import image_format
 
-__all__ = ["LEVELS", "Part", "may_prefer_winograd", "prefers_winograd"]
+__all__ = ["LANES", "Part", "may_prefer_winograd", "prefers_winograd"]
 
 Part = Literal["forward", "grad_input", "grad_weight"]
 
-#: The ISA levels that were measured.
-LEVELS = ("v4",)
+#: The ISA levels that were measured, and their floats in a vector, to multiples of which channels are filled up.
+LANES = {"v4": 16, "v3": 8}
 #: What the transforms of a weight or of its gradient cost, for a pair of channels.
 _WEIGHT = {"forward": 1100, "grad_input": 1100, "grad_weight": 300}
 #: What the transforms of a pixel cost, for one channel, and what changing its layout adds.
 _PIXEL, _RELAYOUT = 18, 72
-#: How many of direct convolution's products Winograd's have to save: they run at two thirds of its rate, and noise of a
-#: tenth is left to torch.
-_LEAST_SAVING = 1.7
+#: The least ratio of direct convolution's cost to Winograd's. A unit of the latter takes one and a half times as long,
+#: and what would gain little is left to torch.
+_LEAST_SAVING = 2.0
 
 
 class _Geometry(NamedTuple):
@@ -49,12 +49,15 @@ def _geometry(input: Tensor, weight: Tensor, padding: list[int]) -> _Geometry:
 
 def prefers_winograd(part: Part, input: Tensor, weight: Tensor, padding: list[int]) -> bool:
     """Whether the output or that gradient of a 3×3 convolution, float32 on CPUs, is faster by Winograd's algorithm."""
-    if native.isa_level() not in LEVELS or weight.numel() == 0:
+    lanes = LANES.get(native.isa_level() or "")
+    if lanes is None or weight.numel() == 0:
         return False
     pixels, tile, tiles, channels, filters = _geometry(input, weight, padding)
+    filled = -(-channels // lanes) * -(-filters // lanes) * lanes**2 / (channels * filters)
     last = torch.channels_last in (image_format(input), image_format(weight))
     by_pixel = _PIXEL if last else _PIXEL + _RELAYOUT
-    cost = (tile + 2) ** 2 * tiles + _WEIGHT[part] + by_pixel * pixels * (channels + filters) / (channels * filters)
+    by_pair = filled * ((tile + 2) ** 2 * tiles + _WEIGHT[part])
+    cost = by_pair + by_pixel * pixels * (channels + filters) / (channels * filters)
     return 9 * pixels >= _LEAST_SAVING * cost
 
 
