@@ -42,4 +42,5 @@ PYBIND11_MODULE(_native, module) {
   bind_spectral_norm(module);
   bind_upfirdn2d(module);
   bind_upsample_add(module);
+  bind_winograd(module);
 }

@@ -20,10 +20,10 @@ from fastgan.ops.resampling_choice import prefers_stock
 from fastgan.ops.upsample_add import upsample_add as _upsample_add
 from fastgan.ops.upsample_conv2d import upsample_conv2d as _upsample_conv2d
 
-__all__ = ["box_filter2d", "conv2d_avg_pool2d", "upsample_add", "upsample_conv2d"]
+__all__ = ["box_filter2d", "conv2d_avg_pool2d", "convolution_padding", "upsample_add", "upsample_conv2d"]
 
 
-def _padding(function: str, padding: str | int | Sequence[int], weight: Tensor) -> list[int] | None:
+def convolution_padding(function: str, padding: str | int | Sequence[int], weight: Tensor) -> list[int] | None:
     """Rows and columns of zeros on each side; None for an even kernel's "same", which has one more on one side."""
     kernel = list(weight.shape[2:])
     if padding == "same":
@@ -120,7 +120,7 @@ def upsample_conv2d(
     check_convolution(name, input, weight, bias, groups)
     _factor(name, "scale_factor", scale_factor)
     checks.check_choice(name, "mode", mode, ("nearest", "fir"))
-    sides = _padding(name, padding, weight)
+    sides = convolution_padding(name, padding, weight)
     if sides is not None:
         check_size(name, input, weight, sides, scale_factor, 1)
     if filter is not None and mode != "fir":
@@ -195,7 +195,7 @@ def conv2d_avg_pool2d(
     check_convolution(name, input, weight, bias, groups)
     slope = slope_below(name, act, alpha)
     _factor(name, "kernel_size", kernel_size)
-    sides = _padding(name, padding, weight)
+    sides = convolution_padding(name, padding, weight)
     backend = current_backend()
     check_size(name, input, weight, [k - 1 for k in weight.shape[2:]] if sides is None else sides, 1, kernel_size)
     if kernel_size != 2 or sides is None or (backend is None and prefers_stock(input, weight, 1)):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastgan import functional
+from fastgan.nn.convolution import Conv2d
 from fastgan.nn.normalization import (
     AdaptiveInstanceNorm2d,
     BatchNormAct2d,
@@ -38,7 +39,7 @@ def _relu_batch_norm(channels: int) -> nn.Module:
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
-    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+    return Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
 
 def _shapes(in_channels: int, hidden: int, out_channels: int, bottleneck: bool) -> list[tuple[int, int, int]]:

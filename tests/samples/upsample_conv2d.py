@@ -21,7 +21,7 @@ def convolution_sample(
     bias: bool = True,
     **options: Any,
 ) -> Sample:
-    """A case of a resampling convolution. `input` and `weight` are shapes, and `layouts` those of the two."""
+    """A convolution's sample: `input` and `weight` are shapes, and `layouts` those of the two."""
 
     def make(generator: torch.Generator) -> dict[str, Any]:
         def normal(*size: int) -> Tensor:
