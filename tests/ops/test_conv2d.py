@@ -225,3 +225,10 @@ def test_the_environment_variable_makes_convolutions_exact() -> None:
             [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
         )
         assert ran.stdout.strip() == expected
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_the_choice_is_made_in_a_compiled_call_as_in_an_eager_one(dynamic: bool) -> None:
+    x, weight = torch.randn(8, 64, 24, 24), torch.randn(64, 64, 3, 3)
+    compiled = torch.compile(lambda x: conv2d(x, weight), fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    assert torch.equal(compiled(x), conv2d(x, weight))

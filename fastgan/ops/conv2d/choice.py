@@ -47,10 +47,16 @@ def _geometry(input: Tensor, weight: Tensor, padding: list[int]) -> _Geometry:
     return _Geometry(n * height * width, tile, tiles, weight.shape[1], weight.shape[0])
 
 
+@torch.compiler.assume_constant_result  # a traced call cannot look at the machine
+def _lanes() -> int:
+    """Floats in a vector of the ISA level in use, or 0 where it was not measured."""
+    return LANES.get(native.isa_level() or "", 0)
+
+
 def prefers_winograd(part: Part, input: Tensor, weight: Tensor, padding: list[int]) -> bool:
     """Whether the output or that gradient of a 3×3 convolution, float32 on CPUs, is faster by Winograd's algorithm."""
-    lanes = LANES.get(native.isa_level() or "")
-    if lanes is None or weight.numel() == 0:
+    lanes = _lanes()
+    if lanes == 0 or weight.numel() == 0:
         return False
     pixels, tile, tiles, channels, filters = _geometry(input, weight, padding)
     filled = -(-channels // lanes) * -(-filters // lanes) * lanes**2 / (channels * filters)
