@@ -30,6 +30,8 @@ _PIXEL, _RELAYOUT = 18, 72
 #: The least ratio of direct convolution's cost to Winograd's. A unit of the latter takes one and a half times as long,
 #: and what would gain little is left to torch.
 _LEAST_SAVING = 2.0
+#: With fewer channels on either side the measurements go both ways.
+_FEWEST_CHANNELS = 32
 
 
 class _Geometry(NamedTuple):
@@ -59,6 +61,8 @@ def prefers_winograd(part: Part, input: Tensor, weight: Tensor, padding: list[in
     if lanes == 0 or weight.numel() == 0:
         return False
     pixels, tile, tiles, channels, filters = _geometry(input, weight, padding)
+    if min(channels, filters) < _FEWEST_CHANNELS:
+        return False
     filled = -(-channels // lanes) * -(-filters // lanes) * lanes**2 / (channels * filters)
     last = torch.channels_last in (image_format(input), image_format(weight))
     by_pixel = _PIXEL if last else _PIXEL + _RELAYOUT
