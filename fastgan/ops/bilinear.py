@@ -19,17 +19,17 @@ __all__ = ["define_bilinear_autograd"]
 def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
     """Register the derivatives of two ops.
 
-    ``op(input, weight, bias, padding, groups, statistics, backend)`` returns the output, to which bias [C] is added
-    along dimension 1, and, asked for by a bool, statistics of it without a derivative; ``backward_op(grad, input,
+    ``op(input, weight, bias, padding, groups, residual, statistics, backend)`` returns the output, to which bias [C] is
+    added along dimension 1 and a residual as it is, and, asked for by a bool, statistics of it without a derivative; an
+    op may lack those two arguments. ``backward_op(grad, input,
     weight, padding, groups, wanted, backend)`` returns the gradients of input and weight, of which `wanted`, two bools,
     says which; the other is empty.
     """
     has_statistics = any(argument.name == "statistics" for argument in op.overload._schema.arguments)
-    rest = 4 if has_statistics else 3
 
     def run(*args: Any) -> Tensor:
         *given, backend = args
-        return op.run(*given, False, backend)[0] if has_statistics else op.run(*args)
+        return op.run(*given, None, False, backend)[0] if has_statistics else op.run(*args)
 
     def setup_forward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         input, weight, _, *ctx.parameters = inputs[:5]
@@ -47,7 +47,8 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
             both = backward_op.run(grad, input, weight, *ctx.parameters, wanted, ctx.backend)
             grads = tuple(x if want else None for x, want in zip(both, wanted, strict=True))
         grad_bias = grad.sum((0, 2, 3)) if needs[2] and will_run(ctx.next_functions[2][0]) else None
-        return (*grads, grad_bias, *(None,) * rest)
+        rest = (grad if ctx.needs_input_grad[6] else None, None) if has_statistics else ()
+        return (*grads, grad_bias, None, None, *rest, None)
 
     def setup_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         *tensors, wanted, ctx.backend = inputs

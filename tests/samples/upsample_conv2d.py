@@ -19,9 +19,10 @@ def _sample(
     weight: tuple[int, ...],
     layouts: tuple[str, str] = ("contiguous", "contiguous"),
     bias: bool = True,
+    residual: str | None = None,
     **options: Any,
 ) -> Sample:
-    """`input` and `weight` are shapes, and `layouts` those of the two."""
+    """`input` and `weight` are shapes, `layouts` those of the two; `residual` is the layout of one, if there is one."""
 
     def make(generator: torch.Generator) -> dict[str, Any]:
         def normal(*size: int) -> Tensor:
@@ -31,7 +32,11 @@ def _sample(
         scale = (weight[1] * weight[2] * weight[3]) ** -0.5
         w = laid_out(weight, layouts[1], lambda *size: normal(*size) * scale)
         b = normal(weight[0]) if bias else None
-        return {"input": laid_out(input, layouts[0], normal), "weight": w, "bias": b, **options}
+        arguments = {"input": laid_out(input, layouts[0], normal), "weight": w, "bias": b, **options}
+        if residual is not None:
+            size = (2 * s + 1 - weight[2] + 2 * (weight[2] // 2) for s in input[2:])
+            arguments["residual"] = laid_out((input[0], weight[0], *size), residual, normal)
+        return arguments
 
     return Sample(op, name, make, keeps_layout=False, follows_autocast=True)
 
@@ -60,4 +65,12 @@ def convolution_samples(op: str, smallest: int) -> list[Sample]:
     ]
 
 
-SAMPLES = convolution_samples("upsample_conv2d", smallest=1)
+SAMPLES = [
+    _sample("upsample_conv2d", "residual-typical", (2, 3, 5, 4), (4, 3, 3, 3), residual="contiguous"),
+    *convolution_samples("upsample_conv2d", smallest=1),
+    _sample("upsample_conv2d", "residual", (2, 3, 4, 5), (4, 3, 3, 3), residual="channels_last", bias=False),
+    _sample("upsample_conv2d", "residual-channels_last", (2, 5, 4, 3), (6, 5, 3, 3),
+            ("channels_last", "channels_last"), residual="gaps"),
+    _sample("upsample_conv2d", "residual-1x1", (2, 3, 4, 5), (4, 3, 1, 1), residual="expanded"),
+    _sample("upsample_conv2d", "residual-grouped", (1, 4, 4, 3), (6, 2, 3, 3), groups=2, residual="contiguous"),
+]  # fmt: skip
