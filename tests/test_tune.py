@@ -53,14 +53,14 @@ def test_unknown_dtype() -> None:
 
 def test_the_fastest_form_is_saved_and_read_back() -> None:
     layers = [tune.Layer("upsample_conv2d", 8, 16, 4), tune.Layer("conv2d_avg_pool2d", 8, 16, 4)]
-    seconds = iter([3.0, 2.0, 1.0, 1.0, 2.0])
+    seconds = iter([3.0, 2.0, 1.0, 4.0, 1.0, 2.0])
     reported = []
     found = tune.tune(
         layers, 2, torch.bfloat16, "cpu", lambda call: next(seconds), lambda layer, times: reported.append(times)
     )
     name = "bfloat16 8->16 4x4"
     assert found == {"upsample_conv2d": {name: "fused"}, "conv2d_avg_pool2d": {name: "stock"}}
-    assert reported == [{"stock": 3.0, "quarter": 2.0, "fused": 1.0}, {"stock": 1.0, "quarter": 2.0}]
+    assert reported == [{"stock": 3.0, "quarter": 2.0, "fused": 1.0, "phase": 4.0}, {"stock": 1.0, "quarter": 2.0}]
     assert chosen(*layer()) is None
     tuned._saved.cache_clear()
     tune.save(tune.merged({}, GPU, found), tuned.default_path())
@@ -90,7 +90,7 @@ def test_a_failed_write_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch) -> 
         ("{", "no JSON"),
         ("[]", "an object"),
         ('{"x": {"no_op": {}}}', "object by op"),
-        ('{"x": {"upsample_conv2d": {"a": "fast"}}}', "must be one of stock, quarter, fused, got 'fast'"),
+        ('{"x": {"upsample_conv2d": {"a": "fast"}}}', "must be one of stock, quarter, fused, phase, got 'fast'"),
     ],
 )
 def test_a_malformed_file_is_reported_once_and_not_used(text: str, message: str) -> None:
@@ -106,7 +106,7 @@ def test_a_malformed_file_is_reported_once_and_not_used(text: str, message: str)
         assert chosen(*layer()) is None
 
 
-@pytest.mark.parametrize("form", ["stock", "quarter", "fused"])
+@pytest.mark.parametrize("form", ["stock", "quarter", "fused", "phase"])
 def test_a_table_decides_only_where_every_form_can_serve(form: str) -> None:
     x, w = layer()
     with tuned.forcing(form):

@@ -37,7 +37,7 @@ struct Box {
   using A = accumulator_t<T>;
 
   const BoxFilter2dCall& call;
-  const T *input, *input_gate, *output_gate, *bias;
+  const T *input, *input_gate, *output_gate, *bias, *residual;
   T* output;
 
   int64_t out_height() const { return call.height - 1 + 2 * call.padding; }
@@ -89,7 +89,7 @@ struct Box {
   void run(int64_t begin, int64_t end, ChannelStatistics<T>* statistics) const {
     const int64_t length = out_length();
     const A scale = A(call.scale), alpha = A(call.alpha);
-    std::vector<A> pairs(length), biases(bias ? length : 0);
+    std::vector<A> pairs(length), biases(bias ? length : 0), sums(residual ? length : 0);
     A* above = pairs.data();
     FreshMemory<T> fresh(output, begin * length, rows() * length);
     for (int64_t row = begin; row < end; ++row) {
@@ -106,9 +106,9 @@ struct Box {
         });
       } else {
         if (first) read<Act>(plane, upper, above, [](int64_t, A) {});
-        if (bias) {
-          if (first) spread(channel_of(row), biases);
-          const A* b = biases.data();
+        if (bias && first) spread(channel_of(row), biases);
+        if (bias || residual) {
+          const A* b = residual ? added(residual + row * length, biases, sums) : biases.data();
           read<Act>(plane, upper + 1, above, [=](int64_t i, A sum) { y[i] = Store<T>::from(scale * sum + b[i]); });
         } else {
           read<Act>(plane, upper + 1, above, [=](int64_t i, A sum) { y[i] = Store<T>::from(scale * sum); });
@@ -122,16 +122,31 @@ struct Box {
   void spread(int64_t channel, std::vector<A>& biases) const {
     for (int64_t i = 0; i < out_length(); ++i) biases[i] = load(bias[call.inner == 1 ? channel : i % call.inner]);
   }
+
+  // What is added to each element of a row: its bias, if there is one, and its residual.
+  const A* added(const T* row, const std::vector<A>& biases, std::vector<A>& sums) const {
+    const int64_t length = out_length();
+    A* sum = sums.data();
+#pragma omp simd
+    for (int64_t i = 0; i < length; ++i) sum[i] = load(row[i]);
+    if (bias) {
+      const A* b = biases.data();
+#pragma omp simd
+      for (int64_t i = 0; i < length; ++i) sum[i] += b[i];
+    }
+    return sum;
+  }
 };
 
 template <class T>
 void box(const BoxFilter2dCall& call, const void* input, const void* input_gate, const void* output_gate,
-         const void* bias, void* output, void* statistics) {
+         const void* bias, const void* residual, void* output, void* statistics) {
   const Box<T> kernel{call,
                       static_cast<const T*>(input),
                       static_cast<const T*>(input_gate),
                       static_cast<const T*>(output_gate),
                       static_cast<const T*>(bias),
+                      static_cast<const T*>(residual),
                       static_cast<T*>(output)};
   const int64_t rows = kernel.rows();
   const int threads = threads_for(rows * kernel.out_length(), call.threads);
@@ -150,9 +165,10 @@ void box(const BoxFilter2dCall& call, const void* input, const void* input_gate,
 }  // namespace
 
 void box_filter2d(const BoxFilter2dCall& call, const void* input, const void* input_gate, const void* output_gate,
-                  const void* bias, void* output, void* statistics) {
-  with_dtype(call.dtype,
-             [&](auto zero) { box<decltype(zero)>(call, input, input_gate, output_gate, bias, output, statistics); });
+                  const void* bias, const void* residual, void* output, void* statistics) {
+  with_dtype(call.dtype, [&](auto zero) {
+    box<decltype(zero)>(call, input, input_gate, output_gate, bias, residual, output, statistics);
+  });
 }
 
 }  // namespace fastgan

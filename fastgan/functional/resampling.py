@@ -45,6 +45,17 @@ def _factor(function: str, argument: str, given: int) -> None:
         raise ValueError(f"{function}: {argument} must be at least 1, got {given}")
 
 
+def _finished(output: Tensor, residual: Tensor | None, return_statistics: bool) -> Tensor | tuple[Tensor, Tensor]:
+    """What the op fuses, for the output of torch's ops."""
+    if residual is not None:
+        if residual.shape != output.shape:
+            raise ValueError(
+                f"upsample_conv2d: residual must be {list(output.shape)} like the output, got {list(residual.shape)}"
+            )
+        output = output + residual.to(output.dtype)
+    return (output, moments(output)) if return_statistics else output
+
+
 def upsample_conv2d(
     input: Tensor,
     weight: Tensor,
@@ -55,6 +66,7 @@ def upsample_conv2d(
     filter: Tensor | None = None,
     padding: str | int | Sequence[int] = "same",
     groups: int = 1,
+    residual: Tensor | None = None,
     return_statistics: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Convolve the nearest-upsampled input, which is never written: a quarter of the multiplications.
@@ -82,6 +94,9 @@ def upsample_conv2d(
     padding : str, int or pair of int, default "same"
         Zeros on each side of the upsampled image, as for :func:`torch.nn.functional.conv2d`.
     groups : int, default 1
+    residual : Tensor, optional
+        Of the output's shape and input's dtype (under autocast it is cast to the output's): added in the pass that adds
+        the bias, for a skip connection.
     return_statistics : bool, default False
         Whether to return the output's statistics too, gathered in the same pass, for :func:`norm_act`.
 
@@ -105,8 +120,8 @@ def upsample_conv2d(
 
     Notes
     -----
-    Differentiable to any order with respect to input, weight and bias, by the same forms. The identity serves a
-    scale_factor of 2 with any kernel size and ``padding <= size - 2``, and 1×1 kernels without padding, which are
+    Differentiable to any order with respect to input, weight, bias and residual, by the same forms. The identity serves
+    a scale_factor of 2 with any kernel size and ``padding <= size - 2``, and 1×1 kernels without padding, which are
     applied before the upsampling. Other cases (another scale_factor, an even kernel with "same", wider padding), and on
     CPUs work too small to earn the calls back, are upsampled and convolved one after the other. Under autocast it runs
     in autocast's dtype, as convolutions do. Half types round once more than stock, before the box filter: the root mean
@@ -118,6 +133,9 @@ def upsample_conv2d(
     """
     name = "upsample_conv2d"
     check_convolution(name, input, weight, bias, groups)
+    if residual is not None:
+        checks.check_floating(name, "residual", residual)
+        checks.check_same_dtype(name, "residual", residual, input)
     _factor(name, "scale_factor", scale_factor)
     checks.check_choice(name, "mode", mode, ("nearest", "fir"))
     sides = convolution_padding(name, padding, weight)
@@ -131,14 +149,13 @@ def upsample_conv2d(
         taps = torch.tensor([0.125, 0.375, 0.375, 0.125], device=input.device) if filter is None else filter
         check_filter(name, taps, input)
         output = convolve_upsampled(input, weight, (sides[0], sides[1]), scale_factor, taps, groups)
-        output = output if bias is None else bias_act(output, bias)
-        return (output, moments(output)) if return_statistics else output
+        return _finished(output if bias is None else bias_act(output, bias), residual, return_statistics)
     backend = current_backend()
     if scale_factor != 2 or sides is None or (backend is None and prefers_stock(input, weight, 4)):
         upsampled = F.interpolate(input, scale_factor=float(scale_factor))
         output = F.conv2d(upsampled, weight, bias, padding="same" if sides is None else sides, groups=groups)
-        return (output, moments(output)) if return_statistics else output
-    result = _upsample_conv2d(input, weight, bias, sides, groups, return_statistics, backend)
+        return _finished(output, residual, return_statistics)
+    result = _upsample_conv2d(input, weight, bias, sides, groups, residual, return_statistics, backend)
     return result if return_statistics else result[0]
 
 

@@ -144,11 +144,13 @@ class UpsampleConv2d(_ResamplingConv2d):
             raise ValueError(f"UpsampleConv2d.from_stock: the upsampling must be nearest and by 2, got {upsample}")
         return cls._take_over(conv)
 
-    def forward(self, input: Tensor, return_statistics: bool = False) -> Tensor | tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Return the convolution of the upsampled input, with its statistics where those are asked for."""
+    def forward(  # type: ignore[override]
+        self, input: Tensor, return_statistics: bool = False, *, residual: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the convolution of the upsampled input, plus a residual, with statistics where those are asked for."""
         return functional.upsample_conv2d(
             input, self.weight, self.bias, scale_factor=self.scale_factor, mode=self.mode,
-            padding=self.padding, groups=self.groups, return_statistics=return_statistics,
+            padding=self.padding, groups=self.groups, residual=residual, return_statistics=return_statistics,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -23,8 +23,9 @@ __all__ = ["define_bilinear_autograd"]
 def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
     """Register the derivatives of two ops, whose arguments are known by their names.
 
-    ``op(input, weight, bias, ..., backend)`` returns the output, to which bias [C] is added along dimension 1, and, if
-    it has an argument `statistics`, and that is true, statistics of it without a derivative.
+    ``op(input, weight, bias, ..., backend)`` returns the output, to which bias [C] is added along dimension 1 and a
+    `residual`, if it has such an argument, as it is; and, if it has an argument `statistics`, and that is true,
+    statistics of the output without a derivative.
     ``backward_op(grad_output, input, weight, ..., wanted, backend)`` returns the gradients of input and weight, of
     which `wanted`, two bools, says which; the other is empty. Its other arguments are arguments of `op`, among which
     may be `gate`, a tensor or None, with `act` and `alpha`.
@@ -32,7 +33,7 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
     names, backward_names = (
         [argument.name for argument in each.overload._schema.arguments] for each in (op, backward_op)
     )
-    has_statistics, has_gate = "statistics" in names, "gate" in names
+    has_statistics, has_residual, has_gate = (name in names for name in ("statistics", "residual", "gate"))
 
     def slopes_at(input: Tensor, gate: Tensor | None, parameters: dict[str, Any]) -> Tensor | None:
         return gate_of(input, gate, parameters["act"]) if has_gate else None
@@ -76,7 +77,10 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
             input, weight, gate = ctx.saved_tensors
             grads = run_backward(grad, input, weight, gate, ctx.parameters, wanted)
         grad_bias = grad.sum((0, 2, 3)) if needs[2] and will_run(ctx.next_functions[2][0]) else None
-        return (*grads, grad_bias, *(None,) * (len(names) - 3))
+        rest: list[Tensor | None] = [None] * (len(names) - 3)
+        if has_residual and ctx.needs_input_grad[1 + names.index("residual")]:
+            rest[names.index("residual") - 3] = grad
+        return (*grads, grad_bias, *rest)
 
     def setup_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         given = dict(zip(backward_names, inputs, strict=True))

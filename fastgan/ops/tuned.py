@@ -16,7 +16,7 @@ from torch import Tensor
 __all__ = ["FORMS", "Table", "default_path", "describe", "forcing", "form_for", "load"]
 
 #: Of each op, the forms that a table may choose.
-FORMS = {"upsample_conv2d": ("stock", "quarter", "fused"), "conv2d_avg_pool2d": ("stock", "quarter")}
+FORMS = {"upsample_conv2d": ("stock", "quarter", "fused", "phase"), "conv2d_avg_pool2d": ("stock", "quarter")}
 
 #: GPU's name → op → :func:`describe` → form.
 Table = dict[str, dict[str, dict[str, str]]]

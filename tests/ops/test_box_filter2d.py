@@ -47,17 +47,20 @@ def test_equals_a_plain_loop_whatever_the_threads(layout: torch.memory_format, p
 
 @pytest.mark.parametrize("layout", FORMATS, ids=str)
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_bias_and_statistics_of_the_cpu_kernel(layout: torch.memory_format, threads: int) -> None:
+@pytest.mark.parametrize("residual", [False, True])
+def test_bias_and_statistics_of_the_cpu_kernel(residual: bool, layout: torch.memory_format, threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         x = torch.randn(4, 40, 29, 17).contiguous(memory_format=layout)
         bias = torch.randn(40) + 1e4
         statistics = torch.empty(2, 40)
-        y = cpu.box(x, 0, bias=bias, statistics=statistics)
+        added = torch.randn(4, 40, 28, 16) if residual else None
+        y = cpu.box(x, 0, bias=bias, residual=added, statistics=statistics)
     finally:
         torch.set_num_threads(before)
-    assert_close(y, by_hand(x, 0, 1.0) + bias.double()[:, None, None], torch.float32)
+    expected = by_hand(x, 0, 1.0) + bias.double()[:, None, None]
+    assert_close(y, expected if added is None else expected + added, torch.float32)
     mean = y.double().mean((0, 2, 3))
     assert_close(statistics[0], mean, torch.float32)
     assert_close(statistics[1], (y.double() - mean[:, None, None]).square().sum((0, 2, 3)), torch.float32)

@@ -118,7 +118,7 @@ def test_what_the_identity_does_not_cover_is_computed_the_stock_way(
 def test_statistics_are_those_of_the_output(backend: str, layout: torch.memory_format, kernel: int) -> None:
     x, w, b = make((3, 8, 9, 17), (5, 8, kernel, kernel), torch.float32, layout)
     b = b.detach() + 1e4  # a mean far above the deviation
-    arguments = ([kernel // 2] * 2, 1, True, backend)
+    arguments = ([kernel // 2] * 2, 1, None, True, backend)
     y, statistics = upsample_conv2d_op(x, w, b, *arguments)
     assert not statistics.requires_grad
     wide = y.double()
@@ -130,7 +130,9 @@ def test_statistics_are_those_of_the_output(backend: str, layout: torch.memory_f
 @pytest.mark.parametrize("options", [{}, {"scale_factor": 3}, {"mode": "fir"}], ids=str)
 def test_every_path_returns_the_same_kind_of_statistics(options: dict[str, Any]) -> None:
     x, w, b = make((2, 3, 5, 4), (4, 3, 3, 3), torch.float32, torch.contiguous_format)
-    y, statistics = upsample_conv2d(x, w, b, return_statistics=True, **options)
+    residual = torch.randn_like(upsample_conv2d(x, w, b, **options))
+    y, statistics = upsample_conv2d(x, w, b, residual=residual, return_statistics=True, **options)
+    assert_close(y, (upsample_conv2d(x, w, b, **options) + residual).double(), torch.float32)
     assert_close(statistics[0], y.double().mean((0, 2, 3)), torch.float32)
     assert_close(statistics[1], y.double().var((0, 2, 3), correction=0) * y[:, 0].numel(), torch.float32)
     _, statistics = upsample_conv2d(x[:0], w, b, return_statistics=True, **options)
@@ -216,6 +218,16 @@ def test_bad_arguments_are_named(ours: Callable[..., Tensor]) -> None:
     if ours is upsample_conv2d:
         wrong.append((ValueError, "mode must be one of nearest, fir, got 'bilinear'", (x, w), {"mode": "bilinear"}))
         wrong.append((ValueError, "filter must be None for mode='nearest'", (x, w), {"filter": torch.ones(4)}))
+        for factor in (2, 3):
+            wrong.append(
+                (
+                    ValueError,
+                    r"residual must be.*\[2, 32, \d+, \d+\].*like the output, got.*\[2, 32, 8, 8\]",
+                    (x, w),
+                    {"residual": x[:, :32], "scale_factor": factor},
+                )
+            )
+        wrong.append((TypeError, "residual must have input's dtype", (x, w), {"residual": torch.zeros(1).double()}))
         wrong.append((ValueError, "padding must be integers for mode='fir'", (x, w[:, :, :2, :2]), {"mode": "fir"}))
     for kind, message, arguments, options in wrong:
         with pytest.raises(kind, match=f"{name}: {message}"):

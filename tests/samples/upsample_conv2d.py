@@ -19,9 +19,10 @@ def convolution_sample(
     weight: tuple[int, ...],
     layouts: tuple[str, str] = ("contiguous", "contiguous"),
     bias: bool = True,
+    residual: str | None = None,
     **options: Any,
 ) -> Sample:
-    """A convolution's sample: `input` and `weight` are shapes, and `layouts` those of the two."""
+    """A convolution's sample: `input` and `weight` are shapes, `layouts` those of the two, `residual` that of one."""
 
     def make(generator: torch.Generator) -> dict[str, Any]:
         def normal(*size: int) -> Tensor:
@@ -31,7 +32,11 @@ def convolution_sample(
         scale = (weight[1] * weight[2] * weight[3]) ** -0.5
         w = laid_out(weight, layouts[1], lambda *size: normal(*size) * scale)
         b = normal(weight[0]) if bias else None
-        return {"input": laid_out(input, layouts[0], normal), "weight": w, "bias": b, **options}
+        arguments = {"input": laid_out(input, layouts[0], normal), "weight": w, "bias": b, **options}
+        if residual is not None:
+            size = (2 * s + 1 - weight[2] + 2 * (weight[2] // 2) for s in input[2:])
+            arguments["residual"] = laid_out((input[0], weight[0], *size), residual, normal)
+        return arguments
 
     return Sample(op, name, make, keeps_layout=False, follows_autocast=True)
 
@@ -62,4 +67,13 @@ def convolution_samples(op: str, smallest: int) -> list[Sample]:
     ]
 
 
-SAMPLES = convolution_samples("upsample_conv2d", smallest=1)
+_OP, _LAST = "upsample_conv2d", ("channels_last", "channels_last")
+
+SAMPLES = [
+    convolution_sample(_OP, "residual-typical", (2, 3, 5, 4), (4, 3, 3, 3), residual="contiguous"),
+    *convolution_samples(_OP, smallest=1),
+    convolution_sample(_OP, "residual", (2, 3, 4, 5), (4, 3, 3, 3), residual="channels_last", bias=False),
+    convolution_sample(_OP, "residual-channels_last", (2, 5, 4, 3), (6, 5, 3, 3), _LAST, residual="gaps"),
+    convolution_sample(_OP, "residual-1x1", (2, 3, 4, 5), (4, 3, 1, 1), residual="expanded"),
+    convolution_sample(_OP, "residual-grouped", (1, 4, 4, 3), (6, 2, 3, 3), groups=2, residual="contiguous"),
+]

@@ -22,6 +22,7 @@ def test_candidates_run_forward_and_backward_and_agree(op: str) -> None:
         launches[form] = [launch.name for launch in recorded]
     assert launches["stock"] == [] and "box_filter2d_kernel" in launches["quarter"]
     assert op != "upsample_conv2d" or launches["fused"][0] == "upsample_conv2d_kernel"
+    assert op != "upsample_conv2d" or launches["phase"][0] == "upsample_conv2d_phase_kernel"
     for form, found in gradients.items():
         for ours, stock in zip(found, gradients["stock"], strict=True):
             assert_close(ours, stock.double(), torch.float32, form)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,14 +15,17 @@ from fastgan.ops.upsample_conv2d import forms
 from fastgan.ops.upsample_conv2d import triton as kernels
 from fastgan.ops.upsample_conv2d.triton_flip import flip
 from fastgan.ops.upsample_conv2d.triton_fused import fused, tile_of
+from fastgan.ops.upsample_conv2d.triton_phase import phase
 from tests.ledger.launches import record_launches
 from tests.tolerances import assert_close
 
 pytestmark = pytest.mark.interpreter
 
-FUSED, BOX, MERGE, FLIP = (
-    "upsample_conv2d_kernel", "box_filter2d_kernel", "merge_moments_kernel", "flip_weight_kernel",
+FUSED, PHASE, BOX, MERGE, FLIP = (
+    "upsample_conv2d_kernel", "upsample_conv2d_phase_kernel", "box_filter2d_kernel", "merge_moments_kernel",
+    "flip_weight_kernel",
 )  # fmt: skip
+KERNELS = pytest.mark.parametrize("kernel", [fused, phase], ids=lambda f: f.__name__)
 
 
 def layer(n: int, c_in: int, c_out: int, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,14 +45,15 @@ SHAPES = [(2, 33, 20, 5, 9), (7, 16, 16, 4, 4), (2, 40, 70, 8, 8), (1, 3, 8, 3, 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_fused_kernel(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+@KERNELS
+def test_the_kernels_that_convolve(kernel: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> None:
     x, w, b = layer(*shape, dtype=dtype)
     gathered = torch.empty(2, w.shape[0])
-    y = fused(x, w, b, gathered)
+    y = kernel(x, w, b, None, gathered)
     exact = stock(x.double(), w.double(), b.double())
     assert_close(y, exact, dtype)
     assert_close(gathered, moments(y.double()), torch.float32, "statistics")
-    assert torch.equal(fused(x, w, b), y)
+    assert torch.equal(kernel(x, w, b), y)
 
     def error(result: Tensor) -> float:
         return (result.double() - exact).square().mean().sqrt().item()
@@ -55,12 +61,13 @@ def test_the_fused_kernel(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     assert error(y) <= 1.5 * error(stock(x, w, b))
 
 
-def test_what_surrounds_an_image_does_not_reach_it() -> None:
+@KERNELS
+def test_what_surrounds_an_image_does_not_reach_it(kernel: Callable[..., Tensor]) -> None:
     """Rows of cells run through all images."""
     x, w, b = layer(3, 16, 16, 4, 4, torch.float32)
-    alone = fused(x[1:2], w, b)
+    alone = kernel(x[1:2], w, b)
     x[0], x[2] = torch.nan, torch.inf
-    assert torch.equal(fused(x, w, b)[1:2], alone)
+    assert torch.equal(kernel(x, w, b)[1:2], alone)
 
 
 def test_tiles_fit_the_image() -> None:
@@ -70,21 +77,21 @@ def test_tiles_fit_the_image() -> None:
 
 
 @pytest.mark.parametrize("statistics", [False, True])
-@pytest.mark.parametrize("form", ["stock", "quarter", "fused"])
+@pytest.mark.parametrize("form", ["stock", "quarter", "fused", "phase"])
 def test_every_form(form: str, statistics: bool) -> None:
-    """Forward with bias and statistics, and backward, with the launches that each takes."""
+    """Forward with bias, residual and statistics, and backward, with the launches that each takes."""
     x, w, b = layer(2, 6, 5, 3, 4, torch.float32)
-    arguments = ([1, 1], 1)
+    residual, arguments = torch.randn(2, 5, 6, 8), ([1, 1], 1)
     with tuned.forcing(form), record_launches() as launches:
-        y, gathered = kernels.upsample_conv2d(x, w, b, *arguments, statistics)
+        y, gathered = kernels.upsample_conv2d(x, w, b, *arguments, residual, statistics)
         grad = torch.randn_like(y)
         grads = kernels.upsample_conv2d_backward(grad, x, w, *arguments, [True, True])
-    forward = {"stock": [], "quarter": [FLIP, BOX, MERGE], "fused": [FUSED, MERGE]}[form]
+    forward = {"stock": [], "quarter": [FLIP, BOX, MERGE], "fused": [FUSED, MERGE], "phase": [PHASE, MERGE]}[form]
     backward = [] if form == "stock" else [FLIP, BOX, FLIP]
     names = [name for name in forward if statistics or name != MERGE] + backward
     assert sorted(launch.name for launch in launches) == sorted(names)
     wide = [t.double().requires_grad_() for t in (x, w)]
-    exact = stock(*wide, b.double())
+    exact = stock(*wide, b.double()) + residual
     assert_close(y, exact, torch.float32)
     for ours, theirs in zip(grads, torch.autograd.grad(exact, wide, grad.double()), strict=True):
         assert_close(ours, theirs, torch.float32, "gradient")

@@ -22,6 +22,7 @@ def box(
     input_gate: Tensor | None = None,
     output_gate: Tensor | None = None,
     bias: Tensor | None = None,
+    residual: Tensor | None = None,
     statistics: Tensor | None = None,
 ) -> Tensor:
     """Scale · Box(act(input)) with what the kernel fuses before and after; writes `statistics` where given."""
@@ -31,14 +32,14 @@ def box(
     size = (n, c, h - 1 + 2 * padding, w - 1 + 2 * padding)
     output = torch.empty(size, dtype=input.dtype, memory_format=layout)
     planes, inner = image_planes(input)
-    input_gate, output_gate = (
-        None if gate is None else gate.contiguous(memory_format=layout) for gate in (input_gate, output_gate)
+    input_gate, output_gate, residual = (
+        None if x is None else x.contiguous(memory_format=layout) for x in (input_gate, output_gate, residual)
     )
     bias = None if bias is None else bias.contiguous()
     native.extension().box_filter2d(
         native.DTYPE_CODES[input.dtype], kernel_code(act, alpha), alpha, scale, planes, h, w, inner, c, padding,
         torch.get_num_threads(), input.data_ptr(),
-        *(0 if x is None else x.data_ptr() for x in (input_gate, output_gate, bias)),
+        *(0 if x is None else x.data_ptr() for x in (input_gate, output_gate, bias, residual)),
         output.data_ptr(), 0 if statistics is None else statistics.data_ptr(),
     )  # fmt: skip
     return output

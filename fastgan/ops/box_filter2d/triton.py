@@ -46,6 +46,7 @@ def box_filter2d_kernel(
     input_gate_ptr,  # like input, or None
     output_gate_ptr,  # like output, or None
     bias_ptr,  # [channels], or None
+    residual_ptr,  # like output, or None
     output_ptr,  # [planes, rows, out_width, inner]
     partial_ptr,  # [3, partials, channels] of float64, or None
     lines,
@@ -102,6 +103,8 @@ def box_filter2d_kernel(
             y *= slope(tl.load(output_gate_ptr + target, mask=valid).to(ACC), alpha_, ACT)
         if bias_ptr is not None:
             y += bias
+        if residual_ptr is not None:
+            y += tl.load(residual_ptr + target, mask=valid).to(ACC)
         y = y.to(OUT)
         tl.store(output_ptr + target, y, mask=valid)
         if partial_ptr is not None:
@@ -123,6 +126,7 @@ def box(
     input_gate: Tensor | None = None,
     output_gate: Tensor | None = None,
     bias: Tensor | None = None,
+    residual: Tensor | None = None,
     statistics: Tensor | None = None,
 ) -> Tensor:
     """Scale · Box(act(input)) with what the kernel fuses before and after; writes `statistics` where given."""
@@ -135,14 +139,14 @@ def box(
         if statistics is not None:
             statistics.zero_()
         return output
-    input_gate, output_gate = (
-        None if gate is None else gate.contiguous(memory_format=layout) for gate in (input_gate, output_gate)
+    input_gate, output_gate, residual = (
+        None if x is None else x.contiguous(memory_format=layout) for x in (input_gate, output_gate, residual)
     )
     cut = plan(input, rows, out_width, reduces=statistics is not None)
     partial = None if statistics is None else empty_partials(output, cut.partials)
     with torch.cuda.device_of(input):
         box_filter2d_kernel[cut.grid](
-            input, input_gate, output_gate, None if bias is None else bias.contiguous(), output, partial,
+            input, input_gate, output_gate, None if bias is None else bias.contiguous(), residual, output, partial,
             *cut.extents(), height, width, out_width, cut.partials, alpha, scale, ACT=act, PADDING=padding,
             **cut.blocks(),
         )  # fmt: skip

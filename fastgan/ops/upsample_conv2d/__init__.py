@@ -17,15 +17,30 @@ __all__ = ["upsample_conv2d"]
 table = OpTable("upsample_conv2d", ("cpu", "triton", "reference"))
 
 
-def _check_forward(
-    name: str, input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, *_: Any
+def check_forward(
+    name: str,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: list[int],
+    groups: int,
+    residual: Tensor | None,
+    *_: Any,
 ) -> None:
+    """Raise unless the arguments fit together."""
     resampling.check_exact(name, input, weight, bias, padding, groups)
     size = output_size(input, weight, padding)
     if min(input.shape[2:]) < 1 or min(size[2:]) < 1:
         raise ValueError(
             f"{name}: input must be large enough for the kernel {list(weight.shape[2:])} with padding {padding}, "
             f"got {list(input.shape)}"
+        )
+    if residual is not None and (
+        list(residual.shape) != size or residual.dtype != input.dtype or residual.device != input.device
+    ):
+        raise ValueError(
+            f"{name}: residual must be {input.dtype} {size} on {input.device} like the output, "
+            f"got {residual.dtype} {list(residual.shape)} on {residual.device}"
         )
 
 
@@ -35,9 +50,10 @@ def _check_backward(
     resampling.check_backward(name, grad, input, weight, padding, groups, wanted, output_size)
 
 
-def _fake_forward(
-    input: Tensor, weight: Tensor, bias: Any, padding: list[int], groups: int, statistics: bool, _backend: Any
+def fake_forward(
+    input: Tensor, weight: Tensor, bias: Any, padding: list[int], groups: int, residual: Any, statistics: bool, *_: Any
 ) -> tuple[Tensor, Tensor]:
+    """Output and statistics, of no values."""
     size = output_size(input, weight, padding)
     output = resampling.empty_images(input, size, resampling.output_format(input, weight))
     return output, resampling.empty_statistics(output, statistics)
@@ -45,10 +61,10 @@ def _fake_forward(
 
 upsample_conv2d = define_op(
     table,
-    "upsample_conv2d(Tensor input, Tensor weight, Tensor? bias, int[] padding, int groups, bool statistics,"
-    " str? backend) -> (Tensor output, Tensor statistics)",
-    _fake_forward,
-    _check_forward,
+    "upsample_conv2d(Tensor input, Tensor weight, Tensor? bias, int[] padding, int groups, Tensor? residual,"
+    " bool statistics, str? backend) -> (Tensor output, Tensor statistics)",
+    fake_forward,
+    check_forward,
 )
 upsample_conv2d_backward = define_op(
     table,
@@ -58,4 +74,14 @@ upsample_conv2d_backward = define_op(
     _check_backward,
 )
 define_bilinear_autograd(upsample_conv2d, upsample_conv2d_backward)
-define_autocast(upsample_conv2d, resampling.autocast)
+
+
+def autocast(
+    input: Tensor, weight: Tensor, bias: Any, padding: Any, groups: Any, residual: Tensor | None, *rest: Any
+) -> tuple[Any, ...]:
+    """The arguments in autocast's dtype."""
+    cast = resampling.autocast(input, weight, bias, padding, groups)
+    return (*cast, None if residual is None else residual.to(cast[0].dtype), *rest)
+
+
+define_autocast(upsample_conv2d, autocast)

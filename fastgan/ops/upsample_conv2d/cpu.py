@@ -29,17 +29,25 @@ def _flip(weight: Tensor, groups: int, layout: torch.memory_format) -> Tensor:
 
 
 def upsample_conv2d(
-    input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, statistics: bool
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: list[int],
+    groups: int,
+    residual: Tensor | None,
+    statistics: bool,
 ) -> tuple[Tensor, Tensor]:
     layout = resampling.output_format(input, weight)
     gathered = resampling.empty_statistics(weight.new_empty(0, weight.shape[0]), statistics)
 
     def epilogue(sums: Tensor, bias: Tensor | None) -> Tensor:
         sums = sums.contiguous(memory_format=layout)
-        return box(sums, 0, bias=bias, statistics=gathered if statistics else None)
+        return box(sums, 0, bias=bias, residual=residual, statistics=gathered if statistics else None)
 
     form = forms.choose(input, weight, padding, groups)
     output = forms.forward(form, input, weight, bias, padding, groups, epilogue, _flip).contiguous(memory_format=layout)
+    if residual is not None and form != "quarter":
+        output += residual
     if statistics and form != "quarter":
         gathered = resampling.moments(output)
     return output, gathered

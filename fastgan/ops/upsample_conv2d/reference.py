@@ -17,9 +17,16 @@ def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
 
 
 def upsample_conv2d(
-    input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, statistics: bool
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: list[int],
+    groups: int,
+    residual: Tensor | None,
+    statistics: bool,
 ) -> tuple[Tensor, Tensor]:
     output = F.conv2d(F.interpolate(input, scale_factor=2), weight, bias, padding=padding, groups=groups)
+    output = output if residual is None else output + residual
     output = output.contiguous(memory_format=resampling.output_format(input, weight))
     return output, resampling.moments(output) if statistics else resampling.empty_statistics(output, False)
 

@@ -16,7 +16,7 @@ _FUSED_CHANNELS = {torch.float16: 256, torch.bfloat16: 256}
 
 
 def fusable(input: Tensor, weight: Tensor, padding: list[int], groups: int) -> bool:
-    """Whether the fused kernel can serve."""
+    """Whether the kernels that convolve themselves can serve."""
     return (
         list(weight.shape[2:]) == [3, 3]
         and padding == [1, 1]
@@ -27,7 +27,7 @@ def fusable(input: Tensor, weight: Tensor, padding: list[int], groups: int) -> b
 
 
 def choose(input: Tensor, weight: Tensor, padding: list[int], groups: int) -> str:
-    """``"fused"``, or the name of one of :mod:`fastgan.ops.upsample_conv2d.forms`."""
+    """``"fused"``, ``"phase"`` where a table says so, or one of :mod:`fastgan.ops.upsample_conv2d.forms`."""
     form = forms.choose(input, weight, padding, groups)
     if form != "quarter" or not fusable(input, weight, padding, groups):
         return form
