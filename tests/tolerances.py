@@ -16,7 +16,7 @@ RELATIVE_ERROR = {
 }
 
 #: The same for Winograd's convolution in float32, whose transforms amplify the rounding of what is between them. It is
-#: what docs/winograd.md promises; the largest error seen there is 3e-6.
+#: what docs/winograd.md promises; the largest error in its table is 3.2e-6.
 WINOGRAD_ERROR = 4e-6
 
 

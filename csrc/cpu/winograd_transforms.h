@@ -4,8 +4,9 @@
 // evaluation at m + 1 points and at infinity (A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks",
 // CVPR 2016). The gradient of the taps is Gᵀ[(Bᵀ d) ∘ (A ȳ)].
 //
-// Points come in pairs ±p, so that both share the sums over even and over odd powers. For F(4,3), 5/8 and 3/2 have the
-// smallest error of all pairs of eighths up to 2; all coefficients of A and B are then exact in binary.
+// Points come in pairs ±p, so that both share the sums over even and over odd powers. For F(4,3), 5/8 and 3/2 have
+// about the smallest error of all pairs of eighths up to 2 (13/8 is as good); all coefficients of A and B are then
+// exact in binary.
 #pragma once
 
 #include "winograd_vector.h"
