@@ -20,10 +20,17 @@ from fastgan.ops.resampling_choice import prefers_stock
 from fastgan.ops.upsample_add import upsample_add as _upsample_add
 from fastgan.ops.upsample_conv2d import upsample_conv2d as _upsample_conv2d
 
-__all__ = ["box_filter2d", "conv2d_avg_pool2d", "upsample_add", "upsample_conv2d"]
+__all__ = [
+    "box_filter2d",
+    "check_residual",
+    "conv2d_avg_pool2d",
+    "padding_of",
+    "upsample_add",
+    "upsample_conv2d",
+]
 
 
-def _padding(function: str, padding: str | int | Sequence[int], weight: Tensor) -> list[int] | None:
+def padding_of(function: str, padding: str | int | Sequence[int], weight: Tensor) -> list[int] | None:
     """Rows and columns of zeros on each side; None for an even kernel's "same", which has one more on one side."""
     kernel = list(weight.shape[2:])
     if padding == "same":
@@ -36,6 +43,13 @@ def _padding(function: str, padding: str | int | Sequence[int], weight: Tensor) 
             f"{function}: padding must be 'same', 'valid' or one or two integers of at least 0, got {padding!r}"
         )
     return sides
+
+
+def check_residual(function: str, residual: Tensor | None, input: Tensor) -> None:
+    """TypeError unless there is none, or one of input's dtype; its shape is that of an output which is not there yet."""
+    if residual is not None:
+        checks.check_floating(function, "residual", residual)
+        checks.check_same_dtype(function, "residual", residual, input)
 
 
 def _factor(function: str, argument: str, given: int) -> None:
@@ -133,12 +147,10 @@ def upsample_conv2d(
     """
     name = "upsample_conv2d"
     check_convolution(name, input, weight, bias, groups)
-    if residual is not None:
-        checks.check_floating(name, "residual", residual)
-        checks.check_same_dtype(name, "residual", residual, input)
+    check_residual(name, residual, input)
     _factor(name, "scale_factor", scale_factor)
     checks.check_choice(name, "mode", mode, ("nearest", "fir"))
-    sides = _padding(name, padding, weight)
+    sides = padding_of(name, padding, weight)
     if filter is not None and mode != "fir":
         raise ValueError(f"{name}: filter must be None for mode='{mode}', which has none, got {list(filter.shape)}")
     if mode == "fir":
@@ -203,7 +215,7 @@ def conv2d_avg_pool2d(
     name = "conv2d_avg_pool2d"
     check_convolution(name, input, weight, bias, groups)
     _factor(name, "kernel_size", kernel_size)
-    sides = _padding(name, padding, weight)
+    sides = padding_of(name, padding, weight)
     backend = current_backend()
     check_size(name, input, weight, [k - 1 for k in weight.shape[2:]] if sides is None else sides, 1, kernel_size)
     if kernel_size != 2 or sides is None or (backend is None and prefers_stock(input, weight, 1)):
