@@ -46,7 +46,7 @@ def padding_of(function: str, padding: str | int | Sequence[int], weight: Tensor
 
 
 def check_residual(function: str, residual: Tensor | None, input: Tensor) -> None:
-    """TypeError unless there is none, or one of input's dtype; its shape is that of an output which is not there yet."""
+    """TypeError unless there is none, or one of input's dtype; its shape is compared with the output's later."""
     if residual is not None:
         checks.check_floating(function, "residual", residual)
         checks.check_same_dtype(function, "residual", residual, input)

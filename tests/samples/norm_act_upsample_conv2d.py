@@ -40,7 +40,7 @@ def _sample(
         for argument, by_sample in zip(("scale", "shift"), affine or (), strict=False):
             arguments[argument] = normal(*((n, channels) if by_sample else (channels,)))
         if running:
-            arguments["running_mean"], arguments["running_var"] = normal(channels), normal(channels).square() + 0.5
+            arguments["running_mean"], arguments["running_var"] = normal(channels) * 0.3, normal(channels).square() + 1
         if statistics:
             dims = (0, 2, 3)
             arguments["statistics"] = torch.stack([x.mean(dims), x.var(dims, correction=0) * (x.numel() / channels)])

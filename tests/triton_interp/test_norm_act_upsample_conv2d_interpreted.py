@@ -33,16 +33,10 @@ def test_zeros_stay_zeros_around_an_activated_image(form: str, shape: tuple[int,
     """A shift makes something else of zero; halos, images side by side and channels beyond the last are masked."""
     x, w, b = layer(*shape, dtype=dtype)
     n, c = x.shape[:2]
-    mean, variance, residual = (
-        torch.randn(c),
-        torch.rand(c) + 0.5,
-        torch.randn(n, w.shape[0], *(2 * s for s in shape[3:])),
-    )
-    for scale, shift in (
-        (torch.randn(n, c), torch.randn(c).to(dtype)),
-        (torch.randn(c), torch.randn(n, c)),
-        (None, None),
-    ):
+    mean, variance = torch.randn(c), torch.rand(c) + 0.5
+    residual = torch.randn(n, w.shape[0], *(2 * s for s in shape[3:]))
+    channel, sample = torch.randn(c), torch.randn(n, c)
+    for scale, shift in ((sample, channel.to(dtype)), (channel, sample), (None, None)):
         prologue = Prologue(mean, variance, scale, shift, "lrelu", 0.2, -1.3, 1e-3)
         y = KERNELS[form](x, w, b, residual.to(dtype), None, prologue)
 

@@ -70,7 +70,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
 def _activation(ctx: Any) -> Tensor:
     """What the convolution has seen: saved, or made again; in a graph of its own where this is differentiated."""
     *normalised, _, activation = ctx.saved_tensors
-    norm, *rest, _group = ctx.parameters
+    _norm, *rest, _group = ctx.parameters
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in normalised):
         return norm_act.run(*normalised, *ctx.parameters, ctx.backend)[0]
     if activation.shape == normalised[0].shape:
