@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from fastgan.ops.registry import current_backend
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-__all__ = ["affine_act", "norm_act"]
+__all__ = ["Normalisation", "affine_act", "move_running", "norm_act", "normalisation"]
 
 _NORMS = ("batch", "instance", "pixel")
 
@@ -43,31 +43,117 @@ def _check_parameter(function: str, argument: str, given: Tensor | None, input: 
         )
 
 
-def _check_statistics(running_mean: Tensor | None, running_var: Tensor | None, input: Tensor) -> None:
+def _check_statistics(function: str, running_mean: Tensor | None, running_var: Tensor | None, input: Tensor) -> None:
     if (running_mean is None) != (running_var is None):
-        raise ValueError("norm_act: running_mean and running_var must be given together")
+        raise ValueError(f"{function}: running_mean and running_var must be given together")
     for argument, given in (("running_mean", running_mean), ("running_var", running_var)):
         if given is not None:
-            checks.check_floating("norm_act", argument, given)
-            checks.check_length("norm_act", argument, given, input.shape[1], f"input {list(input.shape)}")
+            checks.check_floating(function, argument, given)
+            checks.check_length(function, argument, given, input.shape[1], f"input {list(input.shape)}")
 
 
-def _check_batch_statistics(input: Tensor, norm: str, statistics: Tensor | None, grouped: bool) -> None:
+def _check_batch_statistics(function: str, input: Tensor, norm: str, statistics: Tensor | None, grouped: bool) -> None:
     """That statistics can be taken of the input, or that `statistics` can be they."""
     pixels = math.prod(input.shape[2:])
     if (input.shape[0] * pixels == 1 and not grouped) if norm == "batch" else pixels == 1:
         what = "value per channel" if norm == "batch" else "spatial element"
-        raise ValueError(f"norm_act: expected more than 1 {what} when training, got input {list(input.shape)}")
+        raise ValueError(f"{function}: expected more than 1 {what} when training, got input {list(input.shape)}")
     if statistics is not None:
-        checks.check_floating("norm_act", "statistics", statistics)
+        checks.check_floating(function, "statistics", statistics)
         if statistics.dtype not in (accumulator(input.dtype), input.dtype):
-            raise TypeError(f"norm_act: statistics must be {accumulator(input.dtype)}, got {statistics.dtype}")
+            raise TypeError(f"{function}: statistics must be {accumulator(input.dtype)}, got {statistics.dtype}")
         shape = [2, *([input.shape[0]] if norm == "instance" else []), input.shape[1]]
         if list(statistics.shape) != shape:
             raise ValueError(
-                f"norm_act: statistics must be {shape} (means, sums of squared deviations) to match input "
+                f"{function}: statistics must be {shape} (means, sums of squared deviations) to match input "
                 f"{list(input.shape)}, got {list(statistics.shape)}"
             )
+
+
+class Normalisation(NamedTuple):
+    """The arguments of the op norm_act between its input and its backend."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+    mean: Tensor | None
+    variance: Tensor | None
+    norm: str
+    act: str
+    alpha: float
+    gain: float
+    eps: float
+    group: str | None
+
+
+def normalisation(
+    function: str,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    affine: dict[str, Tensor | None],
+    training: bool,
+    momentum: float,
+    eps: float,
+    norm: str,
+    act: str,
+    alpha: float | None,
+    gain: float,
+    statistics: Tensor | None,
+    process_group: ProcessGroup | None,
+) -> Normalisation:
+    """Check the arguments of :func:`norm_act`; `affine` has weight and bias by what the function calls them."""
+    _check_input(function, input)
+    checks.check_choice(function, "norm", norm, _NORMS)
+    for argument, given in affine.items():
+        _check_parameter(function, argument, given, input)
+    checks.check_number(function, "momentum", momentum)
+    checks.check_number(function, "eps", eps)
+    alpha = slope_below(function, act, alpha)
+    checks.check_number(function, "gain", gain)
+    _check_statistics(function, running_mean, running_var, input)
+    if norm == "pixel" and (running_mean is not None or statistics is not None):
+        raise ValueError(f"{function}: running statistics and statistics must be None for norm='pixel', which has none")
+    if norm != "batch" and process_group is not None:
+        raise ValueError(
+            f"{function}: process_group must be None for norm='{norm}', whose statistics are a sample's own"
+        )
+    mean = variance = group = None
+    if norm != "pixel" and (training or running_mean is None):
+        group = None if process_group is None or process_group.size() < 2 else process_group.group_name
+        _check_batch_statistics(function, input, norm, statistics, group is not None)
+        if statistics is not None:
+            wide = accumulator(input.dtype)
+            elements = math.prod(input.shape[2:]) * (input.shape[0] if norm == "batch" else 1)
+            mean, variance = statistics[0].to(wide), statistics[1].to(wide) / max(elements, 1)
+        kind = norm
+    elif norm == "pixel":
+        kind = norm
+    else:
+        assert running_mean is not None and running_var is not None
+        wide = accumulator(input.dtype)
+        kind, mean, variance = "given", running_mean.to(wide), running_var.to(wide)
+    weight, bias = affine.values()
+    return Normalisation(weight, bias, mean, variance, kind, act, alpha, gain, eps, group)
+
+
+def move_running(
+    done: Normalisation,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    mean: Tensor,
+    unbiased: Tensor,
+    momentum: float,
+) -> None:
+    """Move the running statistics towards those of the input, where they are its own."""
+    if running_mean is None or running_var is None or done.norm not in ("batch", "instance"):
+        return
+    if input.numel() == 0 and done.group is None:
+        return
+    if done.norm == "instance":
+        mean, unbiased = mean.mean(0), unbiased.mean(0)
+    for running, current in ((running_mean, mean), (running_var, unbiased)):
+        running.lerp_(current.to(running.dtype), momentum)
 
 
 def norm_act(
@@ -150,42 +236,12 @@ def norm_act(
     Batch norm: Ioffe and Szegedy 2015; instance norm: Ulyanov et al. 2016, adaptive: Huang and Belongie 2017;
     class-conditional batch norm: Dumoulin et al. 2017; pixel norm: Karras et al., "Progressive Growing of GANs" (2018).
     """
-    _check_input("norm_act", input)
-    checks.check_choice("norm_act", "norm", norm, _NORMS)
-    for argument, given in (("weight", weight), ("bias", bias)):
-        _check_parameter("norm_act", argument, given, input)
-    checks.check_number("norm_act", "momentum", momentum)
-    checks.check_number("norm_act", "eps", eps)
-    alpha = slope_below("norm_act", act, alpha)
-    checks.check_number("norm_act", "gain", gain)
-    _check_statistics(running_mean, running_var, input)
-    if norm == "pixel" and (running_mean is not None or statistics is not None):
-        raise ValueError("norm_act: running statistics and statistics must be None for norm='pixel', which has none")
-    if norm != "batch" and process_group is not None:
-        raise ValueError(f"norm_act: process_group must be None for norm='{norm}', whose statistics are a sample's own")
-    mean = variance = group = None
-    if norm != "pixel" and (training or running_mean is None):
-        group = None if process_group is None or process_group.size() < 2 else process_group.group_name
-        _check_batch_statistics(input, norm, statistics, group is not None)
-        if statistics is not None:
-            wide = accumulator(input.dtype)
-            elements = math.prod(input.shape[2:]) * (input.shape[0] if norm == "batch" else 1)
-            mean, variance = statistics[0].to(wide), statistics[1].to(wide) / max(elements, 1)
-        kind = norm
-    elif norm == "pixel":
-        kind = norm
-    else:
-        assert running_mean is not None and running_var is not None
-        wide = accumulator(input.dtype)
-        kind, mean, variance = "given", running_mean.to(wide), running_var.to(wide)
-    output, mean, _, unbiased = _norm_act(
-        input, weight, bias, mean, variance, kind, act, alpha, gain, eps, group, current_backend()
-    )
-    if training and running_mean is not None and running_var is not None and (input.numel() or group is not None):
-        if norm == "instance":
-            mean, unbiased = mean.mean(0), unbiased.mean(0)
-        for running, current in ((running_mean, mean), (running_var, unbiased)):
-            running.lerp_(current.to(running.dtype), momentum)
+    done = normalisation(
+        "norm_act", input, running_mean, running_var, {"weight": weight, "bias": bias}, training, momentum, eps, norm,
+        act, alpha, gain, statistics, process_group,
+    )  # fmt: skip
+    output, mean, _, unbiased = _norm_act(input, *done, current_backend())
+    move_running(done, input, running_mean, running_var, mean, unbiased, momentum)
     return output
 
 

@@ -20,7 +20,14 @@ from fastgan.ops.resampling_choice import prefers_stock
 from fastgan.ops.upsample_add import upsample_add as _upsample_add
 from fastgan.ops.upsample_conv2d import upsample_conv2d as _upsample_conv2d
 
-__all__ = ["box_filter2d", "conv2d_avg_pool2d", "convolution_padding", "upsample_add", "upsample_conv2d"]
+__all__ = [
+    "box_filter2d",
+    "check_residual",
+    "conv2d_avg_pool2d",
+    "convolution_padding",
+    "upsample_add",
+    "upsample_conv2d",
+]
 
 
 def convolution_padding(function: str, padding: str | int | Sequence[int], weight: Tensor) -> list[int] | None:
@@ -36,6 +43,13 @@ def convolution_padding(function: str, padding: str | int | Sequence[int], weigh
             f"{function}: padding must be 'same', 'valid' or one or two integers of at least 0, got {padding!r}"
         )
     return sides
+
+
+def check_residual(function: str, residual: Tensor | None, input: Tensor) -> None:
+    """TypeError unless there is none, or one of input's dtype; its shape is compared with the output's later."""
+    if residual is not None:
+        checks.check_floating(function, "residual", residual)
+        checks.check_same_dtype(function, "residual", residual, input)
 
 
 def _factor(function: str, argument: str, given: int) -> None:
@@ -133,9 +147,7 @@ def upsample_conv2d(
     """
     name = "upsample_conv2d"
     check_convolution(name, input, weight, bias, groups)
-    if residual is not None:
-        checks.check_floating(name, "residual", residual)
-        checks.check_same_dtype(name, "residual", residual, input)
+    check_residual(name, residual, input)
     _factor(name, "scale_factor", scale_factor)
     checks.check_choice(name, "mode", mode, ("nearest", "fir"))
     sides = convolution_padding(name, padding, weight)

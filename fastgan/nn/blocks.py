@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,9 +51,24 @@ def _shapes(in_channels: int, hidden: int, out_channels: int, bottleneck: bool) 
     return [(in_channels, hidden, 1), (hidden, hidden, 3), (hidden, hidden, 3), (hidden, out_channels, 1)]
 
 
-def _normalise(norm: nn.Module, x: Tensor, conditions: tuple[Tensor, ...], statistics: Tensor | None) -> Tensor:
+def _normalise(
+    norm: nn.Module,
+    x: Tensor,
+    conditions: tuple[Tensor, ...],
+    statistics: Tensor | None,
+    then: Callable[..., Any] | None = None,
+) -> Any:
     arguments = (x, *conditions) if isinstance(norm, _CONDITIONAL) else (x,)
-    return norm(*arguments, statistics=statistics) if isinstance(norm, _WITH_STATISTICS) else norm(*arguments)
+    if isinstance(norm, _WITH_STATISTICS):
+        return norm(*arguments, statistics=statistics, then=then)
+    return norm(*arguments)
+
+
+def _hands_on(norm: nn.Module) -> bool:
+    """Whether the norm can leave its work to the convolution after it: nobody looks at what it returns."""
+    return isinstance(norm, _WITH_STATISTICS) and not (
+        norm._forward_hooks or norm._backward_hooks or norm._backward_pre_hooks
+    )
 
 
 class ResBlockUp(nn.Module):
@@ -87,6 +104,8 @@ class ResBlockUp(nn.Module):
     -----
     Nothing that is upsampled is written before a convolution: the upsampling is part of the first one, which also
     gathers the statistics that the norm after it needs, and the shortcut's 1×1 convolution runs at the low resolution.
+    A batch norm before the upsampling hands its work to the convolution, as
+    :func:`fastgan.functional.norm_act_upsample_conv2d` has it, unless there are hooks on the norm.
 
     T. Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, figure 9; A. Brock, J.
     Donahue, K. Simonyan, "Large Scale GAN Training for High Fidelity Natural Image Synthesis", ICLR 2019, figures 15
@@ -149,18 +168,15 @@ class ResBlockUp(nn.Module):
         """
         h = x
         for i in range(1, self.depth + 1):
-            h = _normalise(self.get_submodule(f"norm{i}"), h, conditions, statistics)
-            statistics = None
-            conv = self.get_submodule(f"conv{i}")
-            if (
-                i == self.upsampling
-                and self.training
-                and isinstance(conv, UpsampleConv2d)
-                and self._takes_statistics(i + 1)
-            ):
-                h, statistics = conv(h, return_statistics=True)
+            norm, conv = self.get_submodule(f"norm{i}"), self.get_submodule(f"conv{i}")
+            upsamples = i == self.upsampling and isinstance(conv, UpsampleConv2d)
+            gathers = upsamples and self.training and self._takes_statistics(i + 1)
+            apply = partial(conv, return_statistics=True) if gathers else conv
+            if upsamples and _hands_on(norm):
+                h = _normalise(norm, h, conditions, statistics, then=apply)
             else:
-                h = conv(h)
+                h = apply(_normalise(norm, h, conditions, statistics))
+            h, statistics = h if gathers else (h, None)
         if self.shortcut is None:
             return (h, None) if return_statistics else h
         low = x[:, : self.out_channels] if self.bottleneck else self.shortcut(x)

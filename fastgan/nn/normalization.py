@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+#: A convolution that is handed its input before the normalisation, and ``norm``, the arguments of that.
+Then = Callable[..., Any]
+
+
 def _act_repr(module: Any) -> str:
     parts = [f", act={module.act!r}"] * (module.act != "linear")
     return "".join(parts + [f", alpha={module.alpha}"] * (module.alpha is not None))
@@ -71,33 +75,42 @@ class BatchNormAct2d(nn.BatchNorm2d):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, **options)
         self.act, self.alpha, self.process_group = act, alpha, process_group
 
-    def forward(self, input: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """Return ``act(batch_norm(input))``; `statistics`, as for ``functional.norm_act``, are used while training."""
-        return self.apply_with(input, self.weight, self.bias, statistics)
+    def forward(self, input: Tensor, statistics: Tensor | None = None, then: Then | None = None) -> Any:
+        """Return ``act(batch_norm(input))``; `statistics`, as for ``functional.norm_act``, are used while training.
+
+        With `then`, an :class:`UpsampleConv2d`, return what that makes of it, which may not write it.
+        """
+        return self.apply_with(input, self.weight, self.bias, statistics, then)
 
     def apply_with(
-        self, input: Tensor, weight: Tensor | None, bias: Tensor | None, statistics: Tensor | None = None
-    ) -> Tensor:
+        self,
+        input: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        statistics: Tensor | None = None,
+        then: Then | None = None,
+    ) -> Any:
         """The same with another scale and shift, ``[C]`` or ``[N, C]``."""
         self._check_input_dim(input)
         momentum = 0.0 if self.momentum is None else self.momentum
         batches = self.num_batches_tracked if self.training else None
         if batches is not None and self.momentum is None:  # the mean over all batches
             momentum = 1.0 / (float(batches) + 1)
-        output = functional.norm_act(
-            input,
-            self.running_mean,
-            self.running_var,
-            weight,
-            bias,
-            self.training,
-            momentum,
-            self.eps,
-            act=self.act,
-            alpha=self.alpha,
-            statistics=statistics if self.training or self.running_mean is None else None,
-            process_group=self.process_group if self.training else None,
-        )
+        options: dict[str, Any] = {
+            "running_mean": self.running_mean,
+            "running_var": self.running_var,
+            "training": self.training,
+            "momentum": momentum,
+            "eps": self.eps,
+            "act": self.act,
+            "alpha": self.alpha,
+            "statistics": statistics if self.training or self.running_mean is None else None,
+            "process_group": self.process_group if self.training else None,
+        }
+        if then is None:
+            output = functional.norm_act(input, weight=weight, bias=bias, **options)
+        else:
+            output = then(input, norm={"scale": weight, "shift": bias, **options})
         if batches is not None:
             batches.add_(1)
         return output
@@ -151,9 +164,9 @@ class ConditionalBatchNorm2d(nn.Module):
         nn.init.ones_(self.weight.weight)
         nn.init.zeros_(self.bias.weight)
 
-    def forward(self, input: Tensor, labels: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """Normalise `input`, scale and shift by rows `labels` of the tables, apply the activation."""
-        return self.norm.apply_with(input, self.weight(labels), self.bias(labels), statistics)
+    def forward(self, input: Tensor, labels: Tensor, statistics: Tensor | None = None, then: Then | None = None) -> Any:
+        """Normalise `input`, scale and shift by rows `labels` of the tables, apply the activation, and `then`."""
+        return self.norm.apply_with(input, self.weight(labels), self.bias(labels), statistics, then)
 
 
 class ConditionedBatchNorm2d(nn.Module):
@@ -204,9 +217,11 @@ class ConditionedBatchNorm2d(nn.Module):
         self.gain = linear(condition_dim, num_features, bias=False, device=device, dtype=dtype)
         self.bias = linear(condition_dim, num_features, bias=False, device=device, dtype=dtype)
 
-    def forward(self, input: Tensor, condition: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """Normalise `input`, scale and shift by what the linear layers make of `condition`, apply the activation."""
-        return self.norm.apply_with(input, 1 + self.gain(condition), self.bias(condition), statistics)
+    def forward(
+        self, input: Tensor, condition: Tensor, statistics: Tensor | None = None, then: Then | None = None
+    ) -> Any:
+        """Normalise `input`, scale and shift by what the linear layers make of `condition`, activate, and `then`."""
+        return self.norm.apply_with(input, 1 + self.gain(condition), self.bias(condition), statistics, then)
 
 
 class InstanceNormAct2d(nn.InstanceNorm2d):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -145,12 +145,22 @@ class UpsampleConv2d(_ResamplingConv2d):
         return cls._take_over(conv)
 
     def forward(  # type: ignore[override]
-        self, input: Tensor, return_statistics: bool = False, *, residual: Tensor | None = None
+        self,
+        input: Tensor,
+        return_statistics: bool = False,
+        *,
+        residual: Tensor | None = None,
+        norm: Mapping[str, Any] | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the convolution of the upsampled input, plus a residual, with statistics where those are asked for."""
-        return functional.upsample_conv2d(
+        """Return the convolution of the upsampled input, plus a residual, with statistics where those are asked for.
+
+        `norm`, arguments of ``functional.norm_act_upsample_conv2d``, normalises and activates the input before.
+        """
+        function = functional.upsample_conv2d if norm is None else functional.norm_act_upsample_conv2d
+        return function(
             input, self.weight, self.bias, scale_factor=self.scale_factor, mode=self.mode,
             padding=self.padding, groups=self.groups, residual=residual, return_statistics=return_statistics,
+            **(norm or {}),
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -21,7 +21,7 @@ from fastgan.ops.norm_act.shapes import accumulator, statistics
 from fastgan.ops.piecewise_linear import ACTIVATIONS
 from fastgan.ops.registry import OpTable
 
-__all__ = ["norm_act"]
+__all__ = ["autocast", "check", "norm_act", "norm_act_backward"]
 
 table = OpTable("norm_act", ("cpu", "triton", "reference"))
 NORMS = ("batch", "instance", "pixel", "given")
@@ -47,7 +47,7 @@ def _check_vector(
         )
 
 
-def _check(
+def check(
     name: str,
     input: Tensor,
     parameters: dict[str, Tensor | None],
@@ -56,6 +56,7 @@ def _check(
     norm: str,
     act: str,
 ) -> None:
+    """Raise unless the tensors fit together; `parameters` are weight and bias, by what they are called."""
     checks.check_floating(name, "input", input)
     checks.check_choice(name, "norm", norm, NORMS)
     checks.check_choice(name, "act", act, ACTIVATIONS)
@@ -75,7 +76,7 @@ def _check(
 def _check_forward(
     name: str, input: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, norm: str, act: str, *rest: Any
 ) -> None:
-    _check(name, input, {"weight": weight, "bias": bias}, mean, variance, norm, act)
+    check(name, input, {"weight": weight, "bias": bias}, mean, variance, norm, act)
 
 
 def _check_backward(name: str, grad_output: Tensor, input: Tensor, *rest: Any) -> None:
@@ -98,7 +99,7 @@ def _check_double_backward(
     act: str,
     *rest: Any,
 ) -> None:
-    _check(name, input, {"weight": weight, "bias": bias}, mean, variance, norm, act)
+    check(name, input, {"weight": weight, "bias": bias}, mean, variance, norm, act)
     checks.check_alike(name, input=input, grad_output=grad_output)
     if grad_grad_input is not None:
         checks.check_alike(name, input=input, grad_grad_input=grad_grad_input)
@@ -209,11 +210,12 @@ define_autograd(norm_act_backward, _setup_backward, _double_backward)
 define_autograd(norm_act_double_backward, lambda ctx, inputs, output: None, _third)
 
 
-def _autocast(input: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any) -> tuple[Any, ...]:
+def autocast(input: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any) -> tuple[Any, ...]:
+    """The arguments, with weight and bias in a dtype that goes with input's."""
     # As torch's: in input's dtype, and parameters may stay in float32. One that a linear layer has made may be half.
     wide = accumulator(input.dtype)
     allowed = (input.dtype, wide)
     return (input, *(p if p is None or p.dtype in allowed else p.to(wide) for p in (weight, bias)), *rest)
 
 
-define_autocast(norm_act, _autocast)
+define_autocast(norm_act, autocast)

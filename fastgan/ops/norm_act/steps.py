@@ -12,7 +12,7 @@ from torch import Tensor
 from fastgan.ops.layout import dense, match_layout
 from fastgan.ops.norm_act.shapes import accumulator, count, moments, parameter_gradient, statistics, synchronise
 
-__all__ = ["Kernels", "View", "backward", "forward"]
+__all__ = ["Kernels", "View", "backward", "forward", "moments_of"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,25 @@ def _view(
     return View(x, channels_last, samples, channels, pixels, *vectors, *options)  # type: ignore[arg-type]
 
 
+def moments_of(
+    kernels: Kernels, input: Tensor, mean: Tensor | None, variance: Tensor | None, norm: str, group: str | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, variance and unbiased variance of the input, or those given for it; empty where it has none of its own."""
+    results = statistics(input, norm)
+    if norm not in ("batch", "instance"):
+        return results
+    n = count(input, norm)
+    if mean is None or variance is None:
+        x, channels_last = _laid_out(dense(input))
+        by_sample = norm == "instance"
+        kernels.statistics(_view(x, channels_last, by_sample), by_sample, results)
+    else:
+        results = mean.clone(), variance.clone(), variance * (n / max(n - 1, 1))
+    if group is not None:
+        results = synchronise(*results[:2], n if input.numel() else 0, group)
+    return results
+
+
 def forward(
     kernels: Kernels,
     input: Tensor,
@@ -97,16 +116,8 @@ def forward(
     input = dense(input)
     x, channels_last = _laid_out(input)
     output = torch.empty_like(x)
-    results = statistics(x, norm)
+    results = moments_of(kernels, input, mean, variance, norm, group)
     if norm in ("batch", "instance"):
-        n = count(x, norm)
-        if mean is None or variance is None:
-            by_sample = norm == "instance"
-            kernels.statistics(_view(x, channels_last, by_sample), by_sample, results)
-        else:
-            results = mean.clone(), variance.clone(), variance * (n / max(n - 1, 1))
-        if group is not None:
-            results = synchronise(*results[:2], n if x.numel() else 0, group)
         mean, variance = results[:2]
     view = _view(x, channels_last, False, (mean, variance, weight, bias), act, alpha, gain, eps)
     (kernels.pixel_forward if norm == "pixel" else kernels.forward)(view, output)

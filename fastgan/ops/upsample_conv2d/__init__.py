@@ -12,7 +12,7 @@ from fastgan.ops.define import define_autocast, define_op
 from fastgan.ops.registry import OpTable
 from fastgan.ops.upsample_conv2d.forms import output_size
 
-__all__ = ["upsample_conv2d"]
+__all__ = ["check_forward", "fake_forward", "upsample_conv2d", "upsample_conv2d_backward"]
 
 table = OpTable("upsample_conv2d", ("cpu", "triton", "reference"))
 

@@ -15,7 +15,11 @@ from fastgan.ops.upsample_conv2d.triton_fused import fused
 from fastgan.ops.upsample_conv2d.triton_phase import phase
 from fastgan.ops.upsample_conv2d.triton_plan import choose
 
-__all__ = ["unsupported_reason", "upsample_conv2d", "upsample_conv2d_backward"]
+__all__ = ["KERNELS", "unsupported_reason", "upsample_conv2d", "upsample_conv2d_backward"]
+
+
+#: The forms that are one kernel of our own; their derivatives are those of the quarter form.
+KERNELS = {"fused": fused, "phase": phase}
 
 
 def upsample_conv2d(
@@ -31,10 +35,8 @@ def upsample_conv2d(
     gathered = resampling.empty_statistics(weight.new_empty(0, weight.shape[0]), statistics)
     written = gathered if statistics else None
     form = choose(input, weight, padding, groups) if input.numel() else "stock"
-    if form == "fused":
-        return fused(input, weight, bias, residual, written), gathered
-    if form == "phase":
-        return phase(input, weight, bias, residual, written), gathered
+    if form in KERNELS:
+        return KERNELS[form](input, weight, bias, residual, written), gathered
 
     def epilogue(sums: Tensor, bias: Tensor | None) -> Tensor:
         return box(sums.contiguous(memory_format=layout), 0, bias=bias, residual=residual, statistics=written)
@@ -51,7 +53,7 @@ def upsample_conv2d_backward(
     grad_output: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, wanted: list[bool]
 ) -> tuple[Tensor, Tensor]:
     form = choose(input, weight, padding, groups) if input.numel() else "stock"
-    if form in ("fused", "phase"):
+    if form in KERNELS:
         form = "quarter"
     grads = forms.backward(form, grad_output, input, weight, padding, groups, wanted, lambda x: box(x, 1), flip)
     return resampling.laid_out(grads, input, weight)

@@ -122,11 +122,6 @@ class Prologue(NamedTuple):
         weight_by, bias_by = (x is not None and x.dim() == 2 for x in (self.weight, self.bias))
         return {"ACT": self.act, "WEIGHT_BY": weight_by, "BIAS_BY": bias_by}
 
-    @property
-    def by_sample(self) -> bool:
-        """Whether a sample has parameters of its own."""
-        return any(x is not None and x.dim() == 2 for x in (self.weight, self.bias))
-
 
 NOTHING = Prologue()
 
@@ -141,13 +136,11 @@ class Block(NamedTuple):
     stages: int
 
 
-def block_for(input: Tensor, c_out: int, c_in: int, prologue: Prologue) -> Block:
+def block_for(input: Tensor, c_out: int, c_in: int) -> Block:
     """The block for such an input, with at most `c_in` channels of it: by shape, dtype and vendor alone."""
     wide = input.dtype == torch.float32
     # As many accumulators as registers hold without spilling, on every architecture.
     cells = 32 if wide else 64 if torch.version.hip else 128
     block_out = 32 if c_out % 16 == 0 and c_out > 16 else 16  # a channel is written alone where they are not aligned
     block_in = min(16 if wide else c_in, max(16, triton.next_power_of_2(input.shape[1])))
-    # As many blocks on their way as sm_80's shared memory holds; each sample's own parameters are blocks too.
-    stages = 1 if torch.version.hip else 2 if prologue.by_sample and block_in > 16 else 3
-    return Block(cells, block_out, block_in, 8 if wide else cells // 16, stages)
+    return Block(cells, block_out, block_in, 8 if wide else cells // 16, 1 if torch.version.hip else 3)

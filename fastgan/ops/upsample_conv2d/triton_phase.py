@@ -148,7 +148,7 @@ def phase(
     size = (n, c_out, 2 * height, 2 * width)
     output = torch.empty(size, dtype=input.dtype, device=input.device, memory_format=torch.channels_last)
     residual = None if residual is None else residual.contiguous(memory_format=torch.channels_last)
-    block = block_for(input, c_out, 16, prologue)
+    block = block_for(input, c_out, 16)
     blocks = triton.cdiv(n * height * width, block.cells)
     partial = None if statistics is None else empty_partials(output, blocks)
     with torch.cuda.device_of(input):

@@ -8,7 +8,7 @@ from torch import Tensor
 from fastgan.ops import resampling, tuned
 from fastgan.ops.upsample_conv2d import forms
 
-__all__ = ["choose", "fusable"]
+__all__ = ["choose", "fusable", "takes_prologue"]
 
 #: The most input channels for which the fused kernel is chosen, by dtype: it saves writing and reading the sums before
 #: the box filter, which weighs less the more products go into each. From the roofline; ``fastgan tune`` measures it.
@@ -35,3 +35,13 @@ def choose(input: Tensor, weight: Tensor, padding: list[int], groups: int) -> st
     if chosen is not None:
         return chosen
     return "fused" if weight.shape[1] <= _FUSED_CHANNELS.get(input.dtype, 0) else "quarter"
+
+
+def takes_prologue(input: Tensor, weight: Tensor, padding: list[int], groups: int, norm: str) -> bool:
+    """Whether those kernels also normalise and activate what they read, by `norm` of :func:`norm_act`.
+
+    Each block of output channels does that again: it is worth it where the fused kernel is chosen without a table. No
+    table is asked, since this decides what an op returns, which a compiler must foresee.
+    """
+    few = weight.shape[1] <= _FUSED_CHANNELS.get(input.dtype, 0)
+    return few and norm in ("batch", "given") and fusable(input, weight, padding, groups)

@@ -1,0 +1,118 @@
+"""A normalisation with its activation, and the upsampling convolution that reads what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fastgan.functional.normalization import move_running, norm_act, normalisation
+from fastgan.functional.resampling import check_residual, convolution_padding, upsample_conv2d
+from fastgan.ops.norm_act_upsample_conv2d import norm_act_upsample_conv2d as _norm_act_upsample_conv2d
+from fastgan.ops.registry import current_backend
+from fastgan.ops.resampling import check_convolution, check_size
+from fastgan.ops.resampling_choice import prefers_stock
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+__all__ = ["norm_act_upsample_conv2d"]
+
+
+def _autocast_changes(dtype: torch.dtype, device_type: str) -> bool:
+    """Whether the convolution runs in another dtype than the normalisation."""
+    if dtype == torch.float64 or not torch.is_autocast_enabled(device_type):
+        return False
+    return dtype != torch.get_autocast_dtype(device_type)
+
+
+def norm_act_upsample_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float = 1.0,
+    statistics: Tensor | None = None,
+    process_group: ProcessGroup | None = None,
+    scale_factor: int = 2,
+    mode: str = "nearest",
+    padding: str | int | Sequence[int] = "same",
+    groups: int = 1,
+    residual: Tensor | None = None,
+    return_statistics: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    r"""Batch norm, activation, nearest upsampling and convolution: on GPUs one kernel for few channels in a half type.
+
+    Equal to ``upsample_conv2d(norm_act(input, ..., scale, shift), weight, bias, ...)``. Where one kernel does both, the
+    normalised input is never written: the convolution normalises what it reads.
+
+    Parameters
+    ----------
+    input, weight, bias
+        As for :func:`upsample_conv2d`.
+    scale, shift : Tensor, optional
+        `weight` and `bias` of :func:`norm_act`: ``[C_in]``, or ``[N, C_in]``.
+    running_mean, running_var, training, momentum, eps, act, alpha, gain, statistics, process_group
+        As for :func:`norm_act` with ``norm="batch"``.
+    scale_factor, mode, padding, groups, residual, return_statistics
+        As for :func:`upsample_conv2d`; ``mode="fir"`` takes its default filter.
+
+    Returns
+    -------
+    output : Tensor
+        As of :func:`upsample_conv2d`.
+    statistics : Tensor
+        ``[2, C_out]``, if `return_statistics`: those of the output.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError
+        As the two functions.
+
+    Notes
+    -----
+    Differentiable twice, with respect to input, weight, bias, scale, shift and residual. Where the normalised input was
+    not written the backward makes it again, in one pass, if it is asked for weight's gradient.
+    """
+    name = "norm_act_upsample_conv2d"
+    check_convolution(name, input, weight, bias, groups)
+    check_residual(name, residual, input)
+    sides = convolution_padding(name, padding, weight)
+    backend = current_backend()
+    if sides is not None:
+        check_size(name, input, weight, sides, 2, 1)
+    if (
+        scale_factor != 2
+        or mode != "nearest"
+        or sides is None
+        or _autocast_changes(input.dtype, input.device.type)
+        or (backend is None and prefers_stock(input, weight, 4))
+    ):
+        input = norm_act(
+            input, running_mean, running_var, scale, shift, training, momentum, eps,
+            act=act, alpha=alpha, gain=gain, statistics=statistics, process_group=process_group,
+        )  # fmt: skip
+        return upsample_conv2d(
+            input, weight, bias, scale_factor=scale_factor, mode=mode, padding=padding, groups=groups,
+            residual=residual, return_statistics=return_statistics,
+        )  # fmt: skip
+    done = normalisation(
+        name, input, running_mean, running_var, {"scale": scale, "shift": shift}, training, momentum, eps, "batch",
+        act, alpha, gain, statistics, process_group,
+    )  # fmt: skip
+    output, gathered, _, mean, _, unbiased = _norm_act_upsample_conv2d(
+        input, *done, weight, bias, sides, groups, residual, return_statistics, backend
+    )
+    move_running(done, input, running_mean, running_var, mean, unbiased, momentum)
+    return (output, gathered) if return_statistics else output

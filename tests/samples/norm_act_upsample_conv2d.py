@@ -1,0 +1,70 @@
+"""The inputs of norm_act_upsample_conv2d."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.samples.sample import Sample, laid_out
+
+__all__ = ["SAMPLES"]
+
+
+def _sample(
+    name: str,
+    input: tuple[int, ...],
+    c_out: int,
+    layout: str = "contiguous",
+    kernel: int = 3,
+    affine: tuple[bool, bool] | None = (False, False),
+    running: bool = False,
+    statistics: bool = False,
+    **options: Any,
+) -> Sample:
+    """`affine` says of scale and shift whether each sample has its own."""
+    n, channels, height, width = input
+
+    def make(generator: torch.Generator) -> dict[str, Any]:
+        def normal(*size: int) -> Tensor:
+            return torch.randn(size, generator=generator, dtype=torch.float64)
+
+        x = laid_out(input, layout, normal)
+        arguments: dict[str, Any] = {
+            "input": x,
+            "weight": normal(c_out, channels, kernel, kernel) * (channels * kernel**2) ** -0.5,
+            "bias": normal(c_out),
+            **options,
+        }
+        for argument, by_sample in zip(("scale", "shift"), affine or (), strict=False):
+            arguments[argument] = normal(*((n, channels) if by_sample else (channels,)))
+        if running:
+            arguments["running_mean"], arguments["running_var"] = normal(channels) * 0.3, normal(channels).square() + 1
+        if statistics:
+            dims = (0, 2, 3)
+            arguments["statistics"] = torch.stack([x.mean(dims), x.var(dims, correction=0) * (x.numel() / channels)])
+            arguments["residual"] = normal(n, c_out, 2 * height, 2 * width)
+        return arguments
+
+    constants = ("running_mean", "running_var") * running + ("statistics",) * statistics
+    # Finite differences would move the input away from the statistics that are given.
+    return Sample(
+        "norm_act_upsample_conv2d", name, make, constants=constants, numerical=not statistics, keeps_layout=False,
+        follows_autocast=True,
+    )  # fmt: skip
+
+
+TRAINING = {"training": True}
+SAMPLES = [
+    _sample("typical", (2, 3, 4, 3), 4, affine=(True, True), act="relu", **TRAINING),
+    _sample("channels_last", (2, 5, 3, 4), 3, "channels_last", affine=(False, True), act="lrelu", gain=1.4, **TRAINING),
+    _sample("gaps", (2, 3, 4, 4), 2, "gaps", running=True, act="relu", **TRAINING),
+    _sample("expanded", (2, 3, 3, 4), 2, "expanded", affine=None, act="lrelu", alpha=0.1, **TRAINING),
+    _sample("statistics", (2, 3, 4, 3), 4, "channels_last", statistics=True, act="relu", **TRAINING),
+    _sample("eval", (2, 3, 4, 3), 4, running=True, act="relu"),
+    _sample("eval-channels_last", (2, 3, 4, 3), 4, "channels_last", affine=(True, False), running=True, act="lrelu"),
+    _sample("1x1", (2, 3, 3, 4), 2, kernel=1, act="relu", **TRAINING),
+    _sample("linear", (2, 2, 3, 1), 2, "channels_last", **TRAINING),
+    _sample("empty-batch", (0, 3, 4, 4), 4, "channels_last", act="relu", **TRAINING),
+]
