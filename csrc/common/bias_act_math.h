@@ -1,6 +1,6 @@
 // The activations of bias_act: value, slope, and the slope's derivative. Slopes are functions of a point p: of the
 // activation's own value a = act(z), or of z = x + b where `from_input` says that a does not determine it.
-// The numbering at the end is that of fastgan/ops/bias_act/activations.py.
+// The codes are those of fastgan/ops/bias_act/activations.py.
 #pragma once
 
 #include "elementary.h"
@@ -9,6 +9,7 @@ namespace fastgan {
 namespace activation {
 
 struct Linear {
+  static constexpr int code = 0;
   static constexpr bool from_input = false;
   template <class A>
   static FASTGAN_HD A value(A z, A) {
@@ -25,6 +26,7 @@ struct Linear {
 };
 
 struct Relu : Linear {
+  static constexpr int code = 1;
   template <class A>
   static FASTGAN_HD A value(A z, A) {
     return z < A(0) ? A(0) : z;  // this way round NaN passes
@@ -36,6 +38,7 @@ struct Relu : Linear {
 };
 
 struct LeakyRelu : Linear {
+  static constexpr int code = 2;
   template <class A>
   static FASTGAN_HD A value(A z, A alpha) {
     return z > A(0) ? z : z * alpha;
@@ -47,10 +50,12 @@ struct LeakyRelu : Linear {
 };
 
 struct LeakyReluFromInput : LeakyRelu {  // a negative slope: the output's sign says nothing
+  static constexpr int code = 9;
   static constexpr bool from_input = true;
 };
 
 struct Tanh {
+  static constexpr int code = 3;
   static constexpr bool from_input = false;
   template <class A>
   static FASTGAN_HD A value(A z, A) {
@@ -67,6 +72,7 @@ struct Tanh {
 };
 
 struct Sigmoid {
+  static constexpr int code = 4;
   static constexpr bool from_input = false;
   template <class A>
   static FASTGAN_HD A value(A z, A) {
@@ -83,6 +89,7 @@ struct Sigmoid {
 };
 
 struct Elu {
+  static constexpr int code = 5;
   static constexpr bool from_input = false;
   template <class A>
   static FASTGAN_HD A value(A z, A) {
@@ -99,6 +106,7 @@ struct Elu {
 };
 
 struct Selu : Elu {
+  static constexpr int code = 6;
   static constexpr double scale = 1.0507009873554804934193349852946;
   static constexpr double alpha_scale = scale * 1.6732632423543772848170429916717;
   template <class A>
@@ -112,6 +120,7 @@ struct Selu : Elu {
 };
 
 struct Softplus {
+  static constexpr int code = 7;
   static constexpr bool from_input = false;
   template <class A>
   static FASTGAN_HD A value(A z, A) {
@@ -128,6 +137,7 @@ struct Softplus {
 };
 
 struct Swish {
+  static constexpr int code = 8;
   static constexpr bool from_input = true;
   template <class A>
   static FASTGAN_HD A value(A z, A) {
@@ -151,17 +161,61 @@ struct Swish {
 template <class Body>
 FASTGAN_HD void with_activation(int code, Body&& body) {
   switch (code) {
-    case 0: body(activation::Linear{}); break;
-    case 1: body(activation::Relu{}); break;
-    case 2: body(activation::LeakyRelu{}); break;
-    case 3: body(activation::Tanh{}); break;
-    case 4: body(activation::Sigmoid{}); break;
-    case 5: body(activation::Elu{}); break;
-    case 6: body(activation::Selu{}); break;
-    case 7: body(activation::Softplus{}); break;
-    case 8: body(activation::Swish{}); break;
-    case 9: body(activation::LeakyReluFromInput{}); break;
+    case activation::Linear::code: body(activation::Linear{}); break;
+    case activation::Relu::code: body(activation::Relu{}); break;
+    case activation::LeakyRelu::code: body(activation::LeakyRelu{}); break;
+    case activation::Tanh::code: body(activation::Tanh{}); break;
+    case activation::Sigmoid::code: body(activation::Sigmoid{}); break;
+    case activation::Elu::code: body(activation::Elu{}); break;
+    case activation::Selu::code: body(activation::Selu{}); break;
+    case activation::Softplus::code: body(activation::Softplus{}); break;
+    case activation::Swish::code: body(activation::Swish{}); break;
+    case activation::LeakyReluFromInput::code: body(activation::LeakyReluFromInput{}); break;
   }
+}
+
+// The CPU compiles whole loops for each activation, and does with fewer of them. Calls body(Act{}) with the one of Acts
+// that has this code.
+template <class... Acts, class Body>
+FASTGAN_HD void with_one_of(int code, Body&& body) {
+  ((code == Acts::code ? body(Acts{}) : void()), ...);
+}
+
+// For an activation's values: those of leaky ReLU do not depend on where its slope is taken.
+template <class Body>
+FASTGAN_HD void with_activation_value(int code, Body&& body) {
+  using namespace activation;
+  with_one_of<Linear, Relu, LeakyRelu, Tanh, Sigmoid, Elu, Selu, Softplus, Swish>(
+      code == LeakyReluFromInput::code ? LeakyRelu::code : code, body);
+}
+
+// For its slopes, of a call that has passed through sharing_slopes.
+template <class Body>
+FASTGAN_HD void with_activation_slope(int code, Body&& body) {
+  using namespace activation;
+  with_one_of<Linear, LeakyRelu, Tanh, Sigmoid, Elu, Selu, Softplus, Swish, LeakyReluFromInput>(code, body);
+}
+
+template <class Body>
+FASTGAN_HD void with_piecewise_linear(int code, Body&& body) {
+  using namespace activation;
+  with_one_of<Linear, Relu, LeakyRelu>(code, body);
+}
+
+template <class Body>
+FASTGAN_HD void with_piecewise_linear_slope(int code, Body&& body) {
+  using namespace activation;
+  with_one_of<Linear, LeakyRelu>(code, body);
+}
+
+// The slopes of ReLU are those of leaky ReLU with alpha 0 (the values are not: of infinity and of NaN).
+template <class Call>
+FASTGAN_HD Call sharing_slopes(Call call) {
+  if (call.act == activation::Relu::code) {
+    call.act = activation::LeakyRelu::code;
+    call.alpha = 0;
+  }
+  return call;
 }
 
 // A is the type one element is computed in, T the stored one.

@@ -28,14 +28,4 @@ FASTGAN_HD A norm_act_gradient(A grad_output, A x, const NormActAffine<A>& affin
   return grad_output * gain * Act::slope(norm_act_point(x, affine), alpha);
 }
 
-// Calls body(Act{}) with the activation of that number, bias_act's.
-template <class Body>
-FASTGAN_HD void with_piecewise_linear(int code, Body&& body) {
-  switch (code) {
-    case 0: body(activation::Linear{}); break;
-    case 1: body(activation::Relu{}); break;
-    case 2: body(activation::LeakyRelu{}); break;
-  }
-}
-
 }  // namespace fastgan

@@ -70,7 +70,8 @@ void for_pieces(const Rows& rows, int64_t begin, int64_t end, Body body) {
   }
 }
 
-template <class T>
+// Most slopes are functions of the output: there the bias is not read, and bias_at is 0.
+template <class T, bool reads_bias>
 struct Kernel {
   using A = accumulator_t<T>;
 
@@ -80,51 +81,55 @@ struct Kernel {
   Rows rows;
   std::vector<A> spread;  // the bias of each element of a period
 
-  Kernel(const BiasActCall& call_, const void* bias_)
+  Kernel(const BiasActCall& call_, const void* bias_, bool by_channel)
       : call(call_),
         p{A(call.alpha), A(call.gain), call.gain != 0 ? A(1 / call.gain) : A(0), round_to<T>(A(call.clamp))},
         bias(static_cast<const T*>(bias_)),
-        rows(call, bias != nullptr) {
-    if (bias && rows.periodic) {
+        rows(call, by_channel) {
+    if (reads_bias && rows.periodic) {
       spread.reserve(rows.length);
       while (static_cast<int64_t>(spread.size()) < rows.length)
-        for (int64_t c = 0; c < call.channels; ++c) spread.insert(spread.end(), call.inner, load(bias[c]));
+        for (int64_t c = 0; c < call.channels; ++c)
+          spread.insert(spread.end(), call.inner, bias ? load(bias[c]) : A(0));
     }
   }
 
-  // Calls body(first element, count, bias_at), where bias_at(j) is the bias of the piece's element j. The outputs are
-  // those that body writes.
+  // The bias of a piece's element j, in rows that are periodic and in others.
+  auto bias_from_column(int64_t column) const {
+    if constexpr (reads_bias) {
+      return [at = spread.data() + column](int64_t j) { return at[j]; };
+    } else {
+      return [](int64_t) { return A(0); };
+    }
+  }
+  auto bias_of_channel(int64_t channel) const {
+    return [constant = reads_bias && bias ? load(bias[channel]) : A(0)](int64_t) { return constant; };
+  }
+
+  // Calls body(first element, count, bias_at). The outputs are those that body writes.
   template <class Body, class... Outputs>
   void run(Body body, Outputs*... outputs) const {
     in_parallel(rows.total, call.threads, [&](int, int64_t begin, int64_t end) {
       std::tuple fresh{FreshMemory(outputs, begin, rows.total)...};
       for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) {
         std::apply([&](auto&... each) { (each.reach(first + count), ...); }, fresh);
-        piece(first, column, count, body);
+        if constexpr (reads_bias) {
+          if (rows.periodic) return body(first, count, bias_from_column(column));
+        }
+        body(first, count, bias_of_channel(channel_of(call, first)));
       });
     });
-  }
-
-  template <class Body>
-  void piece(int64_t first, int64_t column, int64_t count, Body& body) const {
-    if (!spread.empty()) {
-      const A* at = spread.data() + column;
-      body(first, count, [at](int64_t j) { return at[j]; });
-    } else {
-      const A constant = bias ? load(bias[channel_of(call, first)]) : A(0);
-      body(first, count, [constant](int64_t) { return constant; });
-    }
   }
 };
 
 template <class T>
 void forward(const BiasActCall& call, const T* input, const void* bias, T* output) {
   using A = accumulator_t<T>;
-  const Kernel<T> kernel(call, bias);
+  const Kernel<T, true> kernel(call, bias, bias != nullptr);
   const auto p = kernel.p;
   // Where data come from cache, a gain of 1 and a clamp that is not there are half of the instructions.
   const bool plain = call.gain == 1 && std::isnan(call.clamp);
-  with_activation(call.act, [&](auto act) {
+  with_activation_value(call.act, [&](auto act) {
     using Act = decltype(act);
     const auto run = [&](auto value) {
       kernel.run(
@@ -146,10 +151,10 @@ void forward(const BiasActCall& call, const T* input, const void* bias, T* outpu
 
 template <class T>
 void backward(const BiasActCall& call, const T* grad_output, const T* saved, const void* bias, T* grad_input) {
-  const Kernel<T> kernel(call, bias);
-  const auto p = kernel.p;
-  with_activation(call.act, [&](auto act) {
+  with_activation_slope(call.act, [&](auto act) {
     using Act = decltype(act);
+    const Kernel<T, Act::from_input> kernel(call, bias, bias != nullptr);
+    const auto p = kernel.p;
     kernel.run(
         [&](int64_t first, int64_t count, auto bias_at) {
           const T *dy = grad_output + first, *s = saved + first;
@@ -162,22 +167,21 @@ void backward(const BiasActCall& call, const T* grad_output, const T* saved, con
   });
 }
 
-// The same with the bias's gradient gathered on the way.
+// The same with the bias's gradient gathered on the way; rows follow the channels even where no bias is read.
 template <class T>
 void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* saved, const void* bias, T* grad_input,
                         T* grad_bias) {
   using A = accumulator_t<T>;
-  Kernel<T> kernel(call, bias);
-  if (!bias) kernel.rows = Rows(call, true);  // rows must follow the channels even where no bias is read
-  const Rows& rows = kernel.rows;
-  const auto p = kernel.p;
+  const Rows rows(call, true);
   const int64_t columns = rows.periodic ? rows.length : call.channels;
   const int threads = threads_for(rows.total, call.threads);
   std::vector<double> sums(columns * threads, 0.0);
   std::vector<A> runs(rows.periodic ? columns * threads : 0, A(0));  // of each thread, allocated outside of them
 
-  with_activation(call.act, [&](auto act) {
+  with_activation_slope(call.act, [&](auto act) {
     using Act = decltype(act);
+    const Kernel<T, Act::from_input> kernel(call, bias, true);
+    const auto p = kernel.p;
     in_parallel(rows.total, call.threads, [&](int thread, int64_t begin, int64_t end) {
       double* sum = sums.data() + thread * columns;
       FreshMemory fresh(grad_input, begin, rows.total);
@@ -191,41 +195,38 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
         };
         for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) {
           fresh.reach(first + count);
-          auto body = [&](int64_t start, int64_t n, auto bias_at) {
-            const T *dy = grad_output + start, *s = saved + start;
-            T* dx = grad_input + start;
-            A* into = run + column;
+          const auto bias_at = kernel.bias_from_column(column);
+          const T *dy = grad_output + first, *s = saved + first;
+          T* dx = grad_input + first;
+          A* into = run + column;
 #pragma omp simd
-            for (int64_t j = 0; j < n; ++j) {
-              const A grad = bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p);
-              dx[j] = Store<T>::from(grad);
-              into[j] += grad;
-            }
-          };
-          kernel.piece(first, column, count, body);
+          for (int64_t j = 0; j < count; ++j) {
+            const A grad = bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p);
+            dx[j] = Store<T>::from(grad);
+            into[j] += grad;
+          }
           if (++pieces == 64) flush();
         });
         flush();
       } else {
-        for_pieces(rows, begin, end, [&](int64_t first, int64_t column, int64_t count) {
+        for_pieces(rows, begin, end, [&](int64_t first, int64_t, int64_t count) {
           fresh.reach(first + count);
-          auto body = [&](int64_t start, int64_t n, auto bias_at) {
-            const T *dy = grad_output + start, *s = saved + start;
-            T* dx = grad_input + start;
-            double total = 0;
-            for (int64_t from = 0; from < n; from += kSummed) {
-              A part = 0;
+          const int64_t channel = channel_of(call, first);
+          const auto bias_at = kernel.bias_of_channel(channel);
+          const T *dy = grad_output + first, *s = saved + first;
+          T* dx = grad_input + first;
+          double total = 0;
+          for (int64_t from = 0; from < count; from += kSummed) {
+            A part = 0;
 #pragma omp simd reduction(+ : part)  // reassociation is allowed here
-              for (int64_t j = from; j < std::min(from + kSummed, n); ++j) {
-                const A grad = bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p);
-                dx[j] = Store<T>::from(grad);
-                part += grad;
-              }
-              total += part;
+            for (int64_t j = from; j < std::min(from + kSummed, count); ++j) {
+              const A grad = bias_act_gradient<T, Act>(load(dy[j]), s[j], bias_at(j), p);
+              dx[j] = Store<T>::from(grad);
+              part += grad;
             }
-            sum[channel_of(call, start)] += total;
-          };
-          kernel.piece(first, column, count, body);
+            total += part;
+          }
+          sum[channel] += total;
         });
       }
     });
@@ -243,10 +244,10 @@ void backward_with_bias(const BiasActCall& call, const T* grad_output, const T* 
 template <class T>
 void double_backward(const BiasActCall& call, const T* grad_grad_input, const T* grad_output, const T* saved,
                      const void* bias, T* grad_grad_output, T* grad_saved) {
-  const Kernel<T> kernel(call, bias);
-  const auto p = kernel.p;
-  with_activation(call.act, [&](auto act) {
+  with_activation_slope(call.act, [&](auto act) {
     using Act = decltype(act);
+    const Kernel<T, Act::from_input> kernel(call, bias, bias != nullptr);
+    const auto p = kernel.p;
     kernel.run(
         [&](int64_t first, int64_t count, auto bias_at) {
           const T *ddx = grad_grad_input + first, *dy = grad_output + first, *s = saved + first;
@@ -274,8 +275,9 @@ void bias_act(const BiasActCall& call, const void* input, const void* bias, void
   });
 }
 
-void bias_act_backward(const BiasActCall& call, const void* grad_output, const void* saved, const void* bias,
+void bias_act_backward(const BiasActCall& call_, const void* grad_output, const void* saved, const void* bias,
                        void* grad_input, void* grad_bias) {
+  const BiasActCall call = sharing_slopes(call_);
   with_dtype(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T *dy = static_cast<const T*>(grad_output), *s = static_cast<const T*>(saved);
@@ -290,8 +292,9 @@ void bias_act_backward(const BiasActCall& call, const void* grad_output, const v
   });
 }
 
-void bias_act_double_backward(const BiasActCall& call, const void* grad_grad_input, const void* grad_output,
+void bias_act_double_backward(const BiasActCall& call_, const void* grad_grad_input, const void* grad_output,
                               const void* saved, const void* bias, void* grad_grad_output, void* grad_saved) {
+  const BiasActCall call = sharing_slopes(call_);
   if (is_empty(call)) return;
   with_dtype(call.dtype, [&](auto zero) {
     using T = decltype(zero);

@@ -1,7 +1,7 @@
 #include "box_filter2d.h"
 
 #include <algorithm>
-#include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "../common/bias_act_math.h"
@@ -11,26 +11,22 @@
 namespace fastgan {
 namespace {
 
-// Before the sum: act(x).
-template <class Act, class A>
-inline A activated(A x, A alpha) {
-  return Act::value(x, alpha);
+// A choice without a branch: the ends of short rows are scalar code, in which half of the signs would be mispredicted.
+template <class A>
+inline A choose(bool condition, A yes, A no) {
+  using Bits = std::conditional_t<sizeof(A) == 4, uint32_t, uint64_t>;
+  const Bits mask = -Bits(condition);
+  return bit_cast<A>((bit_cast<Bits>(yes) & mask) | (bit_cast<Bits>(no) & ~mask));
 }
 
-// The derivative of that at the gate, times x.
-template <class Act, class A>
-inline A gated(A x, A gate, A alpha) {
-  return x * Act::slope(gate, alpha);
-}
+// The derivative of the activation at the gate, times x. In all three it is 1 above zero.
+template <class A>
+struct Gated {
+  A below;
 
-template <class Body>
-void with_piecewise_linear(int code, Body&& body) {
-  switch (code) {
-    case 0: return body(activation::Linear{});
-    case 1: return body(activation::Relu{});
-    default: return body(activation::LeakyRelu{});
-  }
-}
+  explicit Gated(const BoxFilter2dCall& call) : below(call.act == activation::Linear::code ? A(1) : A(call.alpha)) {}
+  A operator()(A x, A gate) const { return x * choose(gate > A(0), A(1), below); }
+};
 
 template <class T>
 struct Box {
@@ -45,7 +41,7 @@ struct Box {
   int64_t rows() const { return call.planes * out_height(); }
   int64_t in_length() const { return call.width * call.inner; }
   int64_t out_length() const { return out_width() * call.inner; }
-  int64_t channel_of(int64_t row) const { return call.inner == 1 ? row / out_height() % call.channels : 0; }
+  int64_t channel_of(int64_t plane) const { return call.inner == 1 ? plane % call.channels : 0; }
 
   // Calls finish(i, sum) for each element of a row of the output, with sum that of two neighbours of an input row and
   // of what `above` holds, which then holds the former.
@@ -62,6 +58,7 @@ struct Box {
       for (int64_t i = 0; i < length; ++i) step(i, value(i) + value(i + inner));
       return;
     }
+    // Beyond the first and the last pixel there are zeros. From left to right, as the memory is read ahead.
 #pragma omp simd
     for (int64_t i = 0; i < inner; ++i) step(i, value(i));
 #pragma omp simd
@@ -71,50 +68,83 @@ struct Box {
   }
 
   // The same for input row y of a plane, which is zero outside of it.
-  template <class Act, class Finish>
-  void read(int64_t plane, int64_t y, A* above, Finish finish) const {
-    if (y < 0 || y >= call.height) return sweep([](int64_t) { return A(0); }, above, finish);
+  template <class Value, class Finish>
+  void read(int64_t plane, int64_t y, Value value, A* above, Finish finish) const {
     const int64_t first = (plane * call.height + y) * in_length();
-    const T* x = input + first;
-    const A alpha = A(call.alpha);
-    if (input_gate) {
-      const T* gate = input_gate + first;
-      sweep([=](int64_t i) { return gated<Act>(load(x[i]), load(gate[i]), alpha); }, above, finish);
-    } else {
-      sweep([=](int64_t i) { return activated<Act>(load(x[i]), alpha); }, above, finish);
+    if (y >= 0 && y < call.height) return sweep([=](int64_t i) { return value(first + i); }, above, finish);
+#pragma omp simd
+    for (int64_t i = 0; i < out_length(); ++i) {
+      finish(i, above[i]);
+      above[i] = A(0);
     }
   }
 
-  template <class Act>
-  void run(int64_t begin, int64_t end, ChannelStatistics<T>* statistics) const {
-    const int64_t length = out_length();
-    const A scale = A(call.scale), alpha = A(call.alpha);
-    std::vector<A> pairs(length), biases(bias ? length : 0), sums(residual ? length : 0);
+  // Of the elements of a row: their biases, and with a residual what both come to.
+  struct Addends {
+    std::vector<A> biases, sums;
+
+    Addends(int64_t biased, int64_t summed) : biases(biased), sums(summed) {}
+  };
+
+  // Rows [begin, end) of the output: value(at) is what is summed of the input's element `at`, and finish(at, i, sum)
+  // writes the output's element `at`, the i-th of its row. Not inlined: together the loops have more bounds and
+  // pointers than there are registers.
+  template <class Value, class Finish>
+  [[gnu::noinline]] void walk(int64_t begin, int64_t end, Addends& addends, ChannelStatistics<T>* statistics,
+                              Value value, Finish finish) const {
+    const int64_t height = out_height(), length = out_length();
+    std::vector<A> pairs(length);
     A* above = pairs.data();
     FreshMemory<T> fresh(output, begin * length, rows() * length);
+    int64_t plane = begin / height, y = begin % height;
     for (int64_t row = begin; row < end; ++row) {
-      const int64_t plane = row / out_height();
-      const int64_t upper = row % out_height() - call.padding;  // of the two input rows
-      const bool first = row == begin || row % out_height() == 0;
-      fresh.reach((row + 1) * length);
-      T* y = output + row * length;
-      if (output_gate) {  // what the adjoint reads has not been activated
-        if (first) read<activation::Linear>(plane, upper, above, [](int64_t, A) {});
-        const T* gate = output_gate + row * length;
-        read<activation::Linear>(plane, upper + 1, above, [=](int64_t i, A sum) {
-          y[i] = Store<T>::from(gated<Act>(scale * sum, load(gate[i]), alpha));
-        });
-      } else {
-        if (first) read<Act>(plane, upper, above, [](int64_t, A) {});
-        if (bias && first) spread(channel_of(row), biases);
-        if (bias || residual) {
-          const A* b = residual ? added(residual + row * length, biases, sums) : biases.data();
-          read<Act>(plane, upper + 1, above, [=](int64_t i, A sum) { y[i] = Store<T>::from(scale * sum + b[i]); });
-        } else {
-          read<Act>(plane, upper + 1, above, [=](int64_t i, A sum) { y[i] = Store<T>::from(scale * sum); });
-        }
+      const int64_t upper = y - call.padding;  // of the two input rows
+      if (row == begin || y == 0) {
+        read(plane, upper, value, above, [](int64_t, A) {});
+        if (bias) spread(channel_of(plane), addends.biases);
       }
-      if (statistics) statistics->add(y, out_width(), call.inner, channel_of(row));
+      if (residual) add(residual + row * length, addends);
+      fresh.reach((row + 1) * length);
+      read(plane, upper + 1, value, above, [=, at = row * length](int64_t i, A sum) { finish(at + i, i, sum); });
+      if (statistics) statistics->add(output + row * length, out_width(), call.inner, channel_of(plane));
+      if (++y == height) {
+        y = 0;
+        ++plane;
+      }
+    }
+  }
+
+  void run(int64_t begin, int64_t end, ChannelStatistics<T>* statistics) const {
+    const A scale = A(call.scale), alpha = A(call.alpha);
+    const Gated<A> gated(sharing_slopes(call));
+    Addends addends(bias ? out_length() : 0, residual ? out_length() : 0);
+    const T* x = input;
+    T* y = output;
+    const auto write = [&](auto value) {
+      if (bias || residual) {
+        const A* b = (residual ? addends.sums : addends.biases).data();
+        walk(begin, end, addends, statistics, value,
+             [=](int64_t at, int64_t i, A sum) { y[at] = Store<T>::from(scale * sum + b[i]); });
+      } else {
+        walk(begin, end, addends, statistics, value,
+             [=](int64_t at, int64_t, A sum) { y[at] = Store<T>::from(scale * sum); });
+      }
+    };
+    if (output_gate) {  // what the adjoint reads has not been activated
+      walk(
+          begin, end, addends, statistics, [=](int64_t at) { return load(x[at]); },
+          [=, gate = output_gate](int64_t at, int64_t, A sum) {
+            y[at] = Store<T>::from(gated(scale * sum, load(gate[at])));
+          });
+    } else if (input_gate) {
+      write([=, gate = input_gate](int64_t at) { return gated(load(x[at]), load(gate[at])); });
+    } else if (call.act == activation::LeakyRelu::code && call.inner == 1) {  // the rows are short: no branch
+      write([=](int64_t at) { return gated(load(x[at]), load(x[at])); });
+    } else {
+      with_piecewise_linear(call.act, [&](auto act) {
+        using Act = decltype(act);
+        write([=](int64_t at) { return Act::value(load(x[at]), alpha); });
+      });
     }
   }
 
@@ -123,18 +153,16 @@ struct Box {
     for (int64_t i = 0; i < out_length(); ++i) biases[i] = load(bias[call.inner == 1 ? channel : i % call.inner]);
   }
 
-  // What is added to each element of a row: its bias, if there is one, and its residual.
-  const A* added(const T* row, const std::vector<A>& biases, std::vector<A>& sums) const {
+  // What is added to each element of a row: its residual and, if there is one, its bias.
+  void add(const T* row, Addends& addends) const {
     const int64_t length = out_length();
-    A* sum = sums.data();
+    A* sum = addends.sums.data();
 #pragma omp simd
     for (int64_t i = 0; i < length; ++i) sum[i] = load(row[i]);
-    if (bias) {
-      const A* b = biases.data();
+    if (!bias) return;
+    const A* b = addends.biases.data();
 #pragma omp simd
-      for (int64_t i = 0; i < length; ++i) sum[i] += b[i];
-    }
-    return sum;
+    for (int64_t i = 0; i < length; ++i) sum[i] += b[i];
   }
 };
 
@@ -152,13 +180,9 @@ void box(const BoxFilter2dCall& call, const void* input, const void* input_gate,
   const int threads = threads_for(rows * kernel.out_length(), call.threads);
   std::vector<ChannelStatistics<T>> parts;
   if (statistics) parts.assign(threads, ChannelStatistics<T>(call.channels));
-  with_piecewise_linear(call.act, [&](auto act) {
-    using Act = decltype(act);
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
-    for (int thread = 0; thread < threads; ++thread)
-      kernel.template run<Act>(rows * thread / threads, rows * (thread + 1) / threads,
-                               statistics ? &parts[thread] : nullptr);
-  });
+  for (int thread = 0; thread < threads; ++thread)
+    kernel.run(rows * thread / threads, rows * (thread + 1) / threads, statistics ? &parts[thread] : nullptr);
   if (statistics) merge_statistics(parts, call.channels, static_cast<accumulator_t<T>*>(statistics));
 }
 

@@ -8,6 +8,7 @@ import torch
 import fastgan
 from fastgan.functional import norm_act
 from fastgan.ops.norm_act import triton as kernels
+from fastgan.ops.norm_act import triton_plan
 from tests.ledger.launches import record_launches
 from tests.tolerances import assert_close
 
@@ -42,10 +43,10 @@ def test_several_tiles(shape: tuple[int, ...], layout: torch.memory_format, norm
 def test_programs_that_take_several_steps(
     norm: str, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "_REDUCING_PROGRAMS", 2)
-    monkeypatch.setattr(kernels, "_TILES", ((1 << 62, 64),))
+    monkeypatch.setattr(triton_plan, "_REDUCING_PROGRAMS", 2)
+    monkeypatch.setattr(triton_plan, "_TILES", ((1 << 62, 64),))
     taken = []
-    cut = kernels.plan
+    cut = triton_plan.plan
     monkeypatch.setattr(kernels, "plan", lambda *args, **kwargs: taken.append(cut(*args, **kwargs)) or taken[-1])
     check((2, 6, 13, 11), layout, norm)
     assert any(plan.steps > 1 for plan in taken)
@@ -53,7 +54,7 @@ def test_programs_that_take_several_steps(
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_more_parts_than_one_block_merges(layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_TILES", ((1 << 62, 64),))
+    monkeypatch.setattr(triton_plan, "_TILES", ((1 << 62, 64),))
     monkeypatch.setattr(kernels, "_MERGED_ROWS", 4)
     check((3, 2, 15, 15), layout, "batch")
 

@@ -37,7 +37,7 @@ def box(
     )
     bias = None if bias is None else bias.contiguous()
     native.extension().box_filter2d(
-        native.DTYPE_CODES[input.dtype], kernel_code(act, alpha), alpha, scale, planes, h, w, inner, c, padding,
+        native.DTYPE_CODES[input.dtype], kernel_code(act, 0.0), alpha, scale, planes, h, w, inner, c, padding,
         torch.get_num_threads(), input.data_ptr(),
         *(0 if x is None else x.data_ptr() for x in (input_gate, output_gate, bias, residual)),
         output.data_ptr(), 0 if statistics is None else statistics.data_ptr(),
