@@ -19,10 +19,12 @@ using WithoutGil = py::call_guard<py::gil_scoped_release>;
 // One function a file, named like the op.
 void bind_bias_act(py::module_& module);
 void bind_box_filter2d(py::module_& module);
+void bind_elementary(py::module_& module);
 void bind_flip_weight(py::module_& module);
 void bind_norm_act(py::module_& module);
 void bind_spectral_norm(py::module_& module);
 void bind_upfirdn2d(py::module_& module);
 void bind_upsample_add(py::module_& module);
+void bind_winograd(py::module_& module);
 
 }  // namespace fastgan::bindings

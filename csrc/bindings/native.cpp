@@ -1,8 +1,5 @@
-// The Python module. Compiled once per ISA level under the name _native_<level>; fastgan/ops/native.py imports the best
-// one that the machine can run.
-#include <string>
-
-#include "../common/elementary.h"
+// The Python module, the same for every ISA level: module/init.cpp gives it the level's name, and fastgan/ops/native.py
+// imports the best one that the machine can run.
 #include "bindings.h"
 
 namespace fastgan::bindings {
@@ -30,38 +27,20 @@ py::list supported_levels() {
   return levels;
 }
 
-// The elementary functions over an array, so that tests can measure their error.
-template <class A, class Function>
-void map(Address input, Address output, std::int64_t count, Function function) {
-  const A* x = reinterpret_cast<const A*>(input);
-  A* y = reinterpret_cast<A*>(output);
-  for (std::int64_t i = 0; i < count; ++i) y[i] = function(x[i]);
-}
-
-template <class A>
-void elementary(const std::string& name, Address input, Address output, std::int64_t count) {
-  if (name == "exp") return map<A>(input, output, count, [](A x) { return exp_nonpositive(x); });
-  if (name == "expm1") return map<A>(input, output, count, [](A x) { return expm1_nonpositive(x); });
-  if (name == "log1p") return map<A>(input, output, count, [](A x) { return log1p_unit(x); });
-  if (name == "sigmoid") return map<A>(input, output, count, [](A x) { return sigmoid(x); });
-  if (name == "tanh") return map<A>(input, output, count, [](A x) { return hyperbolic_tangent(x); });
-  throw py::value_error("elementary: unknown function " + name);
-}
-
 }  // namespace
 
 }  // namespace fastgan::bindings
 
-PYBIND11_MODULE(FASTGAN_MODULE, module) {
+PYBIND11_MODULE(_native, module) {
   using namespace fastgan::bindings;
   module.def("supported_levels", &supported_levels);
-  module.def("elementary_float32", &elementary<float>);
-  module.def("elementary_float64", &elementary<double>);
   bind_bias_act(module);
   bind_box_filter2d(module);
+  bind_elementary(module);
   bind_flip_weight(module);
   bind_norm_act(module);
   bind_spectral_norm(module);
   bind_upfirdn2d(module);
   bind_upsample_add(module);
+  bind_winograd(module);
 }

@@ -1,6 +1,7 @@
 """Stateless public API: checks its arguments, fills in defaults, calls one op."""
 
 from fastgan.functional.activation import bias_act
+from fastgan.functional.convolution import conv2d
 from fastgan.functional.fir import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 from fastgan.functional.minibatch import minibatch_stddev
 from fastgan.functional.modulation import modulated_conv2d
@@ -12,6 +13,7 @@ __all__ = [
     "affine_act",
     "bias_act",
     "box_filter2d",
+    "conv2d",
     "conv2d_avg_pool2d",
     "downsample2d",
     "filter2d",

@@ -57,11 +57,14 @@ def _check(function: str, input: Tensor, filter: Tensor | None, gain: float) -> 
     if input.dim() != 4 or input.shape[2] < 1 or input.shape[3] < 1:
         raise ValueError(f"{function}: input must be [N, C, H, W] with at least one pixel, got {list(input.shape)}")
     checks.check_number(function, "gain", gain)
+    check_filter(function, filter, input)
+
+
+def check_filter(function: str, filter: Tensor | None, input: Tensor) -> None:
+    """Raise unless `filter` is one for the input, or None."""
     if filter is None:
         return
     checks.check_floating(function, "filter", filter)
-    if not isinstance(filter, Tensor):
-        raise TypeError(f"{function}: filter must be a Tensor or None, got {type(filter).__name__}")
     if filter.dim() not in (1, 2) or filter.numel() == 0:
         raise ValueError(f"{function}: filter must be None, [taps] or [height, width], got {list(filter.shape)}")
     if filter.device != input.device:

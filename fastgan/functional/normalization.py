@@ -10,7 +10,7 @@ from torch import Tensor
 from fastgan.ops import checks
 from fastgan.ops.layout import accumulator
 from fastgan.ops.norm_act import norm_act as _norm_act
-from fastgan.ops.norm_act.activations import ACTIVATIONS
+from fastgan.ops.piecewise_linear import slope_below
 from fastgan.ops.registry import current_backend
 
 if TYPE_CHECKING:
@@ -41,17 +41,6 @@ def _check_parameter(function: str, argument: str, given: Tensor | None, input: 
             f"{function}: {argument} must be [{channels}] or [{n}, {channels}] to match input {list(input.shape)}, "
             f"got {list(given.shape)}"
         )
-
-
-def _check_act(function: str, act: str, alpha: float | None, gain: float) -> float:
-    checks.check_choice(function, "act", act, tuple(ACTIVATIONS))
-    checks.check_number(function, "gain", gain)
-    if alpha is None:
-        return ACTIVATIONS[act].alpha or 0.0
-    checks.check_number(function, "alpha", alpha, "None")
-    if ACTIVATIONS[act].alpha is None:
-        raise ValueError(f"{function}: alpha must be None for act='{act}', which has no such parameter, got {alpha}")
-    return alpha
 
 
 def _check_statistics(running_mean: Tensor | None, running_var: Tensor | None, input: Tensor) -> None:
@@ -167,7 +156,8 @@ def norm_act(
         _check_parameter("norm_act", argument, given, input)
     checks.check_number("norm_act", "momentum", momentum)
     checks.check_number("norm_act", "eps", eps)
-    alpha = _check_act("norm_act", act, alpha, gain)
+    alpha = slope_below("norm_act", act, alpha)
+    checks.check_number("norm_act", "gain", gain)
     _check_statistics(running_mean, running_var, input)
     if norm == "pixel" and (running_mean is not None or statistics is not None):
         raise ValueError("norm_act: running statistics and statistics must be None for norm='pixel', which has none")
@@ -243,5 +233,6 @@ def affine_act(
     _check_input("affine_act", input)
     for argument, given in (("scale", scale), ("shift", shift)):
         _check_parameter("affine_act", argument, given, input)
-    alpha = _check_act("affine_act", act, alpha, gain)
+    alpha = slope_below("affine_act", act, alpha)
+    checks.check_number("affine_act", "gain", gain)
     return _norm_act(input, scale, shift, None, None, "given", act, alpha, gain, 0.0, None, current_backend())[0]

@@ -9,21 +9,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.functional.activation import bias_act
-from fastgan.functional.fir import convolve_upsampled
+from fastgan.functional.fir import check_filter, convolve_upsampled
 from fastgan.ops import checks
-from fastgan.ops.box_filter2d import ACTIVATIONS
 from fastgan.ops.box_filter2d import box_filter2d as _box_filter2d
 from fastgan.ops.conv2d_avg_pool2d import conv2d_avg_pool2d as _conv2d_avg_pool2d
+from fastgan.ops.piecewise_linear import slope_below
 from fastgan.ops.registry import current_backend
 from fastgan.ops.resampling import check_convolution, check_size, moments
 from fastgan.ops.resampling_choice import prefers_stock
 from fastgan.ops.upsample_add import upsample_add as _upsample_add
 from fastgan.ops.upsample_conv2d import upsample_conv2d as _upsample_conv2d
 
-__all__ = ["box_filter2d", "conv2d_avg_pool2d", "upsample_add", "upsample_conv2d"]
+__all__ = ["box_filter2d", "conv2d_avg_pool2d", "convolution_padding", "upsample_add", "upsample_conv2d"]
 
 
-def _padding(function: str, padding: str | int | Sequence[int], weight: Tensor) -> list[int] | None:
+def convolution_padding(function: str, padding: str | int | Sequence[int], weight: Tensor) -> list[int] | None:
     """Rows and columns of zeros on each side; None for an even kernel's "same", which has one more on one side."""
     kernel = list(weight.shape[2:])
     if padding == "same":
@@ -120,19 +120,20 @@ def upsample_conv2d(
     check_convolution(name, input, weight, bias, groups)
     _factor(name, "scale_factor", scale_factor)
     checks.check_choice(name, "mode", mode, ("nearest", "fir"))
-    sides = _padding(name, padding, weight)
+    sides = convolution_padding(name, padding, weight)
+    if sides is not None:
+        check_size(name, input, weight, sides, scale_factor, 1)
     if filter is not None and mode != "fir":
         raise ValueError(f"{name}: filter must be None for mode='{mode}', which has none, got {list(filter.shape)}")
     if mode == "fir":
         if sides is None:
             raise ValueError(f"{name}: padding must be integers for mode='fir' and an even kernel, got 'same'")
         taps = torch.tensor([0.125, 0.375, 0.375, 0.125], device=input.device) if filter is None else filter
+        check_filter(name, taps, input)
         output = convolve_upsampled(input, weight, (sides[0], sides[1]), scale_factor, taps, groups)
         output = output if bias is None else bias_act(output, bias)
         return (output, moments(output)) if return_statistics else output
     backend = current_backend()
-    if sides is not None:
-        check_size(name, input, weight, sides, scale_factor, 1)
     if scale_factor != 2 or sides is None or (backend is None and prefers_stock(input, weight, 4)):
         upsampled = F.interpolate(input, scale_factor=float(scale_factor))
         output = F.conv2d(upsampled, weight, bias, padding="same" if sides is None else sides, groups=groups)
@@ -149,14 +150,17 @@ def conv2d_avg_pool2d(
     kernel_size: int = 2,
     padding: str | int | Sequence[int] = "same",
     groups: int = 1,
+    act: str = "linear",
+    alpha: float | None = None,
 ) -> Tensor:
     r"""Convolve, and average what the convolution gives over blocks of pixels: a quarter of the multiplications.
 
-    Equal to ``avg_pool2d(conv2d(input, weight, bias, padding=padding, groups=groups), 2)`` by
+    Equal to ``avg_pool2d(conv2d(act(input), weight, bias, padding=padding, groups=groups), 2)`` by
 
     .. math:: \operatorname{pool}_2(w * x) = w *_{\downarrow 2} \tfrac14 \operatorname{Box}_{2 \times 2}(x)
 
-    where the right side is a convolution of stride 2.
+    where the right side is a convolution of stride 2. The activation is part of the box filter's pass: what it gives is
+    neither written nor kept for the backward.
 
     Parameters
     ----------
@@ -164,6 +168,10 @@ def conv2d_avg_pool2d(
         As for :func:`upsample_conv2d`.
     kernel_size : int, default 2
         Of the pooling, and its stride.
+    act : str, default "linear"
+        Applied to the input: linear, relu or lrelu.
+    alpha : float, optional
+        Negative slope of lrelu, default 0.2. The other activations have no such parameter.
 
     Returns
     -------
@@ -177,22 +185,25 @@ def conv2d_avg_pool2d(
 
     Notes
     -----
-    Differentiable to any order with respect to input, weight and bias, by the same forms. The identity serves a
-    kernel_size of 2 with any kernel and padding that is zero in both dimensions or in none, and 1×1 kernels without
-    padding, which are applied after the pooling. Other cases (another kernel_size, an even kernel with "same"), and on
-    CPUs work too small to earn the calls back, are convolved and pooled one after the other. Under autocast it runs in
-    autocast's dtype, as convolutions do.
+    Differentiable to any order with respect to input, weight and bias, by the same forms; the second derivative of the
+    activation is undefined in autograd's sense (no gradient). The identity serves a kernel_size of 2 with any kernel
+    and padding that is zero in both dimensions or in none, and 1×1 kernels without padding, which are applied after the
+    pooling. Other cases (another kernel_size, an even kernel with "same"), and on CPUs work too small to earn the calls
+    back, are convolved and pooled one after the other. Under autocast it runs in autocast's dtype, as convolutions do.
     """
     name = "conv2d_avg_pool2d"
     check_convolution(name, input, weight, bias, groups)
+    slope = slope_below(name, act, alpha)
     _factor(name, "kernel_size", kernel_size)
-    sides = _padding(name, padding, weight)
+    sides = convolution_padding(name, padding, weight)
     backend = current_backend()
     check_size(name, input, weight, [k - 1 for k in weight.shape[2:]] if sides is None else sides, 1, kernel_size)
     if kernel_size != 2 or sides is None or (backend is None and prefers_stock(input, weight, 1)):
-        convolved = F.conv2d(input, weight, bias, padding="same" if sides is None else sides, groups=groups)
+        # Ours, not torch's: a penalty on gradients then runs no pass over zeros.
+        activated = input if act == "linear" else bias_act(input, act=act, alpha=alpha, gain=1.0)
+        convolved = F.conv2d(activated, weight, bias, padding="same" if sides is None else sides, groups=groups)
         return F.avg_pool2d(convolved, kernel_size)
-    return _conv2d_avg_pool2d(input, weight, bias, sides, groups, backend)
+    return _conv2d_avg_pool2d(input, weight, bias, None, act, slope, sides, groups, backend)
 
 
 def box_filter2d(
@@ -245,15 +256,10 @@ def box_filter2d(
     name = "box_filter2d"
     checks.check_floating(name, "input", input)
     checks.check_images(name, "input", input)
-    checks.check_choice(name, "act", act, ACTIVATIONS)
+    slope = slope_below(name, act, alpha)
     checks.check_number(name, "scale", scale)
     if isinstance(padding, bool) or not isinstance(padding, int):
         raise TypeError(f"{name}: padding must be an integer, got {type(padding).__name__}")
-    if alpha is not None:
-        checks.check_number(name, "alpha", alpha, "None")
-        if act != "lrelu":
-            raise ValueError(f"{name}: alpha must be None for act='{act}', which has no such parameter, got {alpha}")
-    slope = (0.2 if alpha is None else alpha) if act == "lrelu" else 0.0
     return _box_filter2d(input, None, act, slope, padding, scale, current_backend())
 
 

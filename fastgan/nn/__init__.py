@@ -3,6 +3,7 @@
 from fastgan.nn import utils
 from fastgan.nn.activation import BiasAct, LeakyReLU, ReLU
 from fastgan.nn.blocks import ResBlockDown, ResBlockUp
+from fastgan.nn.convolution import Conv2d
 from fastgan.nn.minibatch import MinibatchStdDev
 from fastgan.nn.normalization import (
     AdaptiveInstanceNorm2d,
@@ -21,6 +22,7 @@ __all__ = [
     "BiasAct",
     "ConditionalBatchNorm2d",
     "ConditionedBatchNorm2d",
+    "Conv2d",
     "ConvAvgPool2d",
     "InstanceNormAct2d",
     "LeakyReLU",

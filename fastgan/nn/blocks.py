@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastgan import functional
+from fastgan.nn.convolution import Conv2d
 from fastgan.nn.normalization import (
     AdaptiveInstanceNorm2d,
     BatchNormAct2d,
@@ -17,7 +18,8 @@ from fastgan.nn.normalization import (
 )
 from fastgan.nn.resampling import ConvAvgPool2d, UpsampleConv2d
 from fastgan.ops import checks
-from fastgan.ops.bias_act.activations import ACTIVATIONS
+from fastgan.ops.bias_act.activations import ACTIVATIONS as ALL
+from fastgan.ops.piecewise_linear import ACTIVATIONS
 
 __all__ = ["ResBlockDown", "ResBlockUp"]
 
@@ -37,7 +39,7 @@ def _relu_batch_norm(channels: int) -> nn.Module:
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
-    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+    return Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
 
 def _shapes(in_channels: int, hidden: int, out_channels: int, bottleneck: bool) -> list[tuple[int, int, int]]:
@@ -230,7 +232,7 @@ class ResBlockDown(nn.Module):
     ) -> None:
         super().__init__()
         wrap = wrap or _unwrapped
-        checks.check_choice("ResBlockDown", "act", act, tuple(ACTIVATIONS))
+        checks.check_choice("ResBlockDown", "act", act, tuple(ALL))
         if alpha is not None and act != "lrelu":
             raise ValueError(f"ResBlockDown: alpha must be None for act='{act}', got {alpha}")
         if bottleneck and out_channels < in_channels:
@@ -278,6 +280,8 @@ class ResBlockDown(nn.Module):
                 h = conv(h)
             elif self.has_norm:
                 h = conv(_normalise(self.get_submodule(f"norm{i}"), h, conditions, None))
+            elif isinstance(conv, ConvAvgPool2d) and self.act in ACTIVATIONS:
+                h = conv(h, self.act, self.alpha)
             else:
                 # Ours, not torch's: a penalty on gradients then runs no pass over zeros.
                 h = conv(

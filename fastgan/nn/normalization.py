@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fastgan import functional
 from fastgan.ops import checks
-from fastgan.ops.norm_act.activations import ACTIVATIONS
+from fastgan.ops.piecewise_linear import ACTIVATIONS
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -67,7 +67,7 @@ class BatchNormAct2d(nn.BatchNorm2d):
         process_group: ProcessGroup | None = None,
         **options: Any,
     ) -> None:
-        checks.check_choice("BatchNormAct2d", "act", act, tuple(ACTIVATIONS))
+        checks.check_choice("BatchNormAct2d", "act", act, ACTIVATIONS)
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, **options)
         self.act, self.alpha, self.process_group = act, alpha, process_group
 
@@ -238,7 +238,7 @@ class InstanceNormAct2d(nn.InstanceNorm2d):
         alpha: float | None = None,
         **options: Any,
     ) -> None:
-        checks.check_choice("InstanceNormAct2d", "act", act, tuple(ACTIVATIONS))
+        checks.check_choice("InstanceNormAct2d", "act", act, ACTIVATIONS)
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, **options)
         self.act, self.alpha = act, alpha
 
@@ -300,7 +300,7 @@ class AdaptiveInstanceNorm2d(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        checks.check_choice("AdaptiveInstanceNorm2d", "act", act, tuple(ACTIVATIONS))
+        checks.check_choice("AdaptiveInstanceNorm2d", "act", act, ACTIVATIONS)
         super().__init__()
         self.num_features, self.eps, self.act, self.alpha = num_features, eps, act, alpha
         self.style = nn.Linear(style_dim, 2 * num_features, device=device, dtype=dtype)
@@ -335,7 +335,7 @@ class PixelNorm(nn.Module):
     """
 
     def __init__(self, eps: float = 1e-8, *, act: str = "linear", alpha: float | None = None) -> None:
-        checks.check_choice("PixelNorm", "act", act, tuple(ACTIVATIONS))
+        checks.check_choice("PixelNorm", "act", act, ACTIVATIONS)
         super().__init__()
         self.eps, self.act, self.alpha = eps, act, alpha
 

@@ -213,11 +213,12 @@ class ConvAvgPool2d(_ResamplingConv2d):
             raise ValueError("ConvAvgPool2d.from_stock: the pooling must have ceil_mode=False, got True")
         return cls._take_over(conv)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the pooled convolution of input."""
+    def forward(self, input: Tensor, act: str = "linear", alpha: float | None = None) -> Tensor:
+        """Return the pooled convolution of input, or of its activation."""
         return functional.conv2d_avg_pool2d(
-            input, self.weight, self.bias, kernel_size=self.pool_size, padding=self.padding, groups=self.groups
-        )
+            input, self.weight, self.bias, kernel_size=self.pool_size, padding=self.padding, groups=self.groups,
+            act=act, alpha=alpha,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         """The convolution's, and the pooling."""

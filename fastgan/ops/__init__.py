@@ -3,6 +3,7 @@
 from fastgan.ops import (
     bias_act,
     box_filter2d,
+    conv2d,
     conv2d_avg_pool2d,
     norm_act,
     spectral_conv,
@@ -15,6 +16,7 @@ from fastgan.ops import (
 __all__ = [
     "bias_act",
     "box_filter2d",
+    "conv2d",
     "conv2d_avg_pool2d",
     "norm_act",
     "spectral_conv",

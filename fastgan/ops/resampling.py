@@ -117,10 +117,9 @@ def empty_statistics(output: Tensor, wanted: bool) -> Tensor:
     return torch.empty(size, dtype=accumulator(output.dtype), device=output.device)
 
 
-def fake_backward(
-    grad_output: Tensor, input: Tensor, weight: Tensor, padding: Any, groups: Any, wanted: list[bool], _backend: Any
-) -> tuple[Tensor, ...]:
+def fake_backward(grad_output: Tensor, input: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     """The backward's outputs: gradients like input and weight, or empty where they are not wanted."""
+    *_, wanted, _backend = rest
     of_input, of_weight = (
         empty_images(x, list(x.shape), image_format(x)) if want else x.new_empty(0)
         for x, want in zip((input, weight), wanted, strict=True)
@@ -137,12 +136,12 @@ def laid_out(grads: Sequence[Tensor | None], input: Tensor, weight: Tensor) -> t
     return of_input, of_weight
 
 
-def autocast(input: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Any, ...]:
+def autocast(input: Tensor, *rest: Any) -> tuple[Any, ...]:
     """The arguments in autocast's dtype, as for torch's convolutions; float64 stays."""
     if input.dtype == torch.float64:
-        return (input, weight, bias, *rest)
+        return (input, *rest)
     dtype = torch.get_autocast_dtype(input.device.type)
-    return (input.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), *rest)
+    return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x in (input, *rest))
 
 
 def moments(output: Tensor) -> Tensor:

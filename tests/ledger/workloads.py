@@ -114,33 +114,107 @@ def _spectral_norm(shapes: Callable[[int], list[tuple[int, ...]]]) -> Callable[[
     return make
 
 
-def _upsample_conv2d(widths: tuple[int, int], size: int) -> Callable[[int], Case]:
-    """Forward and backward of a 3×3 convolution of images of `size`² pixels, upsampled before.
+def _images(*shape: int) -> Tensor:
+    return torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+def _convolution(
+    ours: Callable[[Tensor, Tensor], Tensor],
+    stock: Callable[[Tensor, Tensor], Tensor],
+    widths: tuple[int, int],
+    size: int,
+    scale: float,
+) -> Callable[[int], Case]:
+    """Forward and backward of a 3×3 convolution of images of `size`² pixels, whose resampling has the factor `scale`.
 
     There are 4 images, since torch's convolutions run for real. The channels shrink with the batch size instead, which
     is 64 in earnest: to turn a weight costs the same for any number of images.
     """
 
     def make(width: int) -> Case:
-        batch = 4
-        c_in, c_out = (full * width // 64 for full in widths)
-        x = torch.randn(batch, c_in, size, size).bfloat16().contiguous(memory_format=torch.channels_last)
-        x.requires_grad_()
-        weight = (torch.randn(c_out, c_in, 3, 3) * (9 * c_in) ** -0.5).bfloat16()
-        weight = weight.contiguous(memory_format=torch.channels_last).requires_grad_()
-        grad = torch.randn(batch, c_out, 2 * size, 2 * size).bfloat16().contiguous(memory_format=torch.channels_last)
+        batch, after = 4, int(scale * size)
+        c_in, c_out = (max(1, full * width // 64) for full in widths)
+        x = _images(batch, c_in, size, size).requires_grad_()
+        weight = (_images(c_out, c_in, 3, 3) * (9 * c_in) ** -0.5).requires_grad_()
+        grad = _images(batch, c_out, after, after)
+
+        def differentiated(layer: Callable[[Tensor, Tensor], Tensor]) -> object:
+            return torch.autograd.grad(layer(x, weight), (x, weight), grad)
+
+        def on_triton() -> object:
+            with fastgan.use_backend("triton"):
+                return differentiated(ours)
+
+        # Forward: x and weight in, y out. Backward: grad, x and weight in for the product, both gradients out.
+        return Case(on_triton, lambda: differentiated(stock), nbytes([x, weight, grad, grad, x, weight, x, weight]))
+
+    return make
+
+
+def _upsample_conv2d(widths: tuple[int, int], size: int) -> Callable[[int], Case]:
+    def stock(x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(F.interpolate(x, scale_factor=2), weight, padding=1)
+
+    return _convolution(lambda x, w: functional.upsample_conv2d(x, w), stock, widths, size, 2)
+
+
+def _conv2d_avg_pool2d(widths: tuple[int, int], size: int) -> Callable[[int], Case]:
+    """The second convolution of a block, with the activation before it."""
+
+    def ours(x: Tensor, weight: Tensor) -> Tensor:
+        return functional.conv2d_avg_pool2d(x, weight, act="relu")
+
+    def stock(x: Tensor, weight: Tensor) -> Tensor:
+        return F.avg_pool2d(F.conv2d(F.relu(x), weight, padding=1), 2)
+
+    return _convolution(ours, stock, widths, size, 0.5)
+
+
+def _norm_act(channels: int, size: int) -> Callable[[int], Case]:
+    """Class-conditional batch norm and ReLU while training, forward and backward."""
+
+    def make(batch: int) -> Case:
+        x = _images(batch, channels, size, size).requires_grad_()
+        scale, shift = (torch.randn(batch, channels).requires_grad_() for _ in range(2))
+        grad = _images(batch, channels, size, size)
 
         def ours() -> object:
             with fastgan.use_backend("triton"):
-                y = functional.upsample_conv2d(x, weight)
-            return torch.autograd.grad(y, (x, weight), grad)
+                y = functional.norm_act(x, None, None, scale, shift, training=True, act="relu")
+            return torch.autograd.grad(y, (x, scale, shift), grad)
 
         def stock() -> object:
-            y = F.conv2d(F.interpolate(x, scale_factor=2), weight, padding=1)
-            return torch.autograd.grad(y, (x, weight), grad)
+            y = F.batch_norm(x, None, None, training=True)
+            y = F.relu(torch.addcmul(shift[:, :, None, None].bfloat16(), y, scale[:, :, None, None].bfloat16()))
+            return torch.autograd.grad(y, (x, scale, shift), grad)
 
-        # Forward: x and weight in, y out. Backward: grad, x and weight in for the product, both gradients out.
-        return Case(ours, stock, nbytes([x, weight, grad, grad, x, weight, x, weight]))
+        # Forward: x in for the statistics and again, y out. Backward: x and grad in for the sums and again, x's out.
+        return Case(ours, stock, 8 * nbytes([x]) + 3 * nbytes([scale, shift]))
+
+    return make
+
+
+def _upfirdn2d(channels: int, size: int, up: int, down: int) -> Callable[[int], Case]:
+    """StyleGAN's resampling with the taps 1, 3, 3, 1, forward and backward."""
+
+    def make(batch: int) -> Case:
+        x = _images(batch, channels, size, size).requires_grad_()
+        after = size * up // down
+        grad = _images(batch, channels, after, after)
+        taps = functional.setup_filter([1, 3, 3, 1])
+        square = torch.outer(taps, taps) if taps.dim() == 1 else taps
+        depthwise = (square * up**2).expand(channels, 1, 4, 4).bfloat16()
+
+        def ours() -> object:
+            with fastgan.use_backend("triton"):
+                y = functional.upsample2d(x, taps) if up == 2 else functional.downsample2d(x, taps)
+            return torch.autograd.grad(y, x, grad)
+
+        def stock() -> object:
+            strided = F.conv_transpose2d if up == 2 else F.conv2d
+            return torch.autograd.grad(strided(x, depthwise, stride=2, padding=1, groups=channels), x, grad)
+
+        return Case(ours, stock, 2 * nbytes([x, grad]))
 
     return make
 
@@ -166,6 +240,11 @@ def _upsample_add(batch: int) -> Case:
 
     return Case(ours, lambda: x + F.interpolate(low, scale_factor=2), nbytes([x, low, x]))
 
+
+# BigGAN-128, with 96 channels: the generator's blocks from the narrowest image on, and the discriminator's.
+_UP = [(1536, 1536, 4), (1536, 768, 8), (768, 384, 16), (384, 192, 32), (192, 96, 64)]
+_DOWN = [(96, 128), (192, 64), (384, 32), (768, 16), (1536, 8)]
+_NORMS = [(1536, 4), (768, 16), (192, 64)]
 
 WORKLOADS = [
     Workload(
@@ -198,12 +277,44 @@ WORKLOADS = [
         batch=96,
         small_batch=8,
     ),
-    # Of BigGAN-128's generator. The interpreter takes minutes to turn the weights of its wider layers.
+    *(
+        Workload(
+            f"upsample_conv2d 4x{a}→{b} at {size}² bfloat16 channels_last, forward + backward",
+            _upsample_conv2d((a, b), size),
+            batch=64,
+            small_batch=2,
+        )
+        for a, b, size in _UP
+    ),
+    *(
+        Workload(
+            f"conv2d_avg_pool2d relu 4x{a} at {size}² bfloat16 channels_last, forward + backward",
+            _conv2d_avg_pool2d((a, a), size),
+            batch=64,
+            small_batch=2,
+        )
+        for a, size in _DOWN
+    ),
+    *(
+        Workload(
+            f"norm_act conditional relu training 4x{a} at {size}² bfloat16 channels_last, forward + backward",
+            _norm_act(a, size),
+            batch=4,
+            small_batch=1,
+        )
+        for a, size in _NORMS
+    ),
     Workload(
-        "upsample_conv2d 4x384→192 at 32² bfloat16 channels_last, forward + backward",
-        _upsample_conv2d((384, 192), 32),
-        batch=64,
-        small_batch=2,
+        "upfirdn2d up 2 [1, 3, 3, 1] 4x96 at 32² bfloat16 channels_last, forward + backward",
+        _upfirdn2d(96, 32, 2, 1),
+        batch=4,
+        small_batch=1,
+    ),
+    Workload(
+        "upfirdn2d down 2 [1, 3, 3, 1] 4x96 at 64² bfloat16 channels_last, forward + backward",
+        _upfirdn2d(96, 64, 1, 2),
+        batch=4,
+        small_batch=1,
     ),
     Workload("box_filter2d relu 16x96x64x64 bfloat16 channels_last, forward", _box_filter, batch=16, small_batch=1),
     Workload("upsample_add 16x96x64x64 bfloat16 channels_last, forward", _upsample_add, batch=16, small_batch=1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import fastgan
 from fastgan.nn import BatchNormAct2d, ConditionalBatchNorm2d, InstanceNormAct2d, PixelNorm, ResBlockDown, ResBlockUp
 from fastgan.nn.utils import spectral_norm
 from tests.tolerances import assert_close
+from tests.trainers.runs import run_python
 
 
 def up(x: Tensor) -> Tensor:
@@ -254,3 +256,9 @@ def test_compiles_for_batches_of_any_size() -> None:
     for batch in (2, 3):
         x = torch.randn(batch, 4, 4, 6)
         assert_close(compiled(x), twin(x), torch.float32)
+
+
+def test_two_processes_train_as_stock_s_do() -> None:
+    script = str(Path(__file__).with_name("blocks_ddp_run.py"))
+    result = run_python("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script)
+    assert "process 0 agrees" in result.stdout and "process 1 agrees" in result.stdout

@@ -246,3 +246,17 @@ def test_fir_mode_filters_after_the_transposed_convolution(taps: list[float], gr
     up = upsample2d(x, filter)
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
     assert_close(actual[0][inner], F.conv2d(up, w, b, padding=1, groups=groups)[inner], torch.float64)
+
+
+@pytest.mark.parametrize(
+    "filter", [torch.ones(2, 2, 2), torch.ones(3, dtype=torch.int64), [1, 2]], ids=["3d", "int", "list"]
+)
+def test_a_wrong_filter_is_named_with_its_function(filter: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="upsample_conv2d: filter must be"):
+        upsample_conv2d(torch.randn(2, 3, 4, 4), torch.randn(4, 3, 3, 3), mode="fir", filter=filter)
+
+
+def test_an_image_without_pixels_is_refused_in_every_mode() -> None:
+    for mode in ("nearest", "fir"):
+        with pytest.raises(ValueError, match="upsample_conv2d: input must be large enough"):
+            upsample_conv2d(torch.randn(2, 3, 0, 4), torch.randn(4, 3, 3, 3), mode=mode)

@@ -58,6 +58,14 @@ def test_modules_need_neither_torch_nor_openmp(unpacked: Path) -> None:
         assert needed and all(SYSTEM.fullmatch(name) for name in needed), (module.name, needed)
 
 
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
+def test_modules_of_two_levels_share_no_symbol(unpacked: Path) -> None:
+    for module in unpacked.glob("fastgan/_native_*.so"):
+        command = ["nm", "--dynamic", "--defined-only", "--format=posix", module]
+        defined = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert [line.split()[0] for line in defined.splitlines()] == [f"PyInit_{module.name.partition('.')[0]}"]
+
+
 def test_pure_python_wheel(pure_wheel: Path) -> None:
     assert pure_wheel.name.endswith("-py3-none-any.whl")
     assert not [name for name in names(pure_wheel) if name.endswith(".so") or "/_cuda/" in name]

@@ -3,6 +3,7 @@
 from tests.samples import (
     bias_act,
     box_filter2d,
+    conv2d,
     conv2d_avg_pool2d,
     norm_act,
     spectral_conv,
@@ -18,6 +19,7 @@ __all__ = ["SAMPLES", "Sample", "tensors"]
 SAMPLES: dict[str, list[Sample]] = {
     "bias_act": bias_act.SAMPLES,
     "box_filter2d": box_filter2d.SAMPLES,
+    "conv2d": conv2d.SAMPLES,
     "conv2d_avg_pool2d": conv2d_avg_pool2d.SAMPLES,
     "norm_act": norm_act.SAMPLES,
     "spectral_conv": spectral_conv.SAMPLES,

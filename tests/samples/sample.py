@@ -37,6 +37,8 @@ class Sample:
         Whether those results have the memory layout of the leading argument's tensors as well.
     follows_autocast : bool, default False
         Whether the op runs in autocast's dtype, as convolutions do, instead of in that of the leading argument.
+    float32_error : float, optional
+        The relative error that the op documents for float32. Default: that of the table of tolerances.
     """
 
     op: str
@@ -48,6 +50,7 @@ class Sample:
     leader: str | None = None
     keeps_layout: bool = True
     follows_autocast: bool = False
+    float32_error: float | None = None
 
     def arguments(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, Any]:
         """Keyword arguments, tensors in `dtype` with the layout the case is about."""

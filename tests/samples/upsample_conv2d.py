@@ -9,10 +9,10 @@ from torch import Tensor
 
 from tests.samples.sample import Sample, laid_out
 
-__all__ = ["SAMPLES", "convolution_samples"]
+__all__ = ["SAMPLES", "convolution_sample", "convolution_samples"]
 
 
-def _sample(
+def convolution_sample(
     op: str,
     name: str,
     input: tuple[int, ...],
@@ -21,7 +21,7 @@ def _sample(
     bias: bool = True,
     **options: Any,
 ) -> Sample:
-    """`input` and `weight` are shapes, and `layouts` those of the two."""
+    """A convolution's sample: `input` and `weight` are shapes, and `layouts` those of the two."""
 
     def make(generator: torch.Generator) -> dict[str, Any]:
         def normal(*size: int) -> Tensor:
@@ -39,24 +39,26 @@ def _sample(
 def convolution_samples(op: str, smallest: int) -> list[Sample]:
     """The inputs of a resampling convolution, of which `smallest` is the least height and width."""
     return [
-        _sample(op, "typical", (2, 3, 5, 4), (4, 3, 3, 3)),
-        _sample(op, "channels_last", (2, 5, 4, 3), (6, 5, 3, 3), ("channels_last", "channels_last")),
-        _sample(op, "gaps", (2, 3, 4, 4), (4, 3, 3, 3), ("gaps", "gaps")),
-        _sample(op, "expanded", (2, 3, 4, 5), (2, 3, 3, 3), ("expanded", "transposed")),
-        _sample(op, "no-bias", (2, 3, 3, 3), (4, 3, 3, 3), bias=False),
-        _sample(op, "1x1", (2, 3, 5, 4), (4, 3, 1, 1)),
-        _sample(op, "1x1-channels_last", (2, 3, 4, 5), (4, 3, 1, 1), ("channels_last", "contiguous"), bias=False),
-        _sample(op, "5x5", (1, 2, 5, 6), (3, 2, 5, 5)),
-        _sample(op, "7x7", (1, 2, 7, 5), (2, 2, 7, 7), ("channels_last", "contiguous")),
-        _sample(op, "3x5", (1, 2, 4, 5), (2, 2, 3, 5)),
-        _sample(op, "grouped", (2, 4, 4, 3), (6, 2, 3, 3), groups=2),
-        _sample(op, "depthwise", (2, 3, 5, 4), (3, 1, 3, 3), ("channels_last", "channels_last"), groups=3),
-        _sample(op, "valid", (2, 2, 5, 6), (3, 2, 3, 3), padding="valid"),
-        _sample(op, "even-kernel", (2, 2, 5, 4), (3, 2, 4, 4), padding=1),
-        _sample(op, "wide-padding", (1, 2, 3, 4), (2, 2, 3, 3), padding=2),
-        _sample(op, "mixed-padding", (1, 2, 4, 5), (2, 2, 3, 3), padding=(0, 1)),
-        _sample(op, "one", (1, 1, smallest, smallest), (1, 1, 3, 3)),
-        _sample(op, "empty-batch", (0, 3, 4, 4), (4, 3, 3, 3)),
+        convolution_sample(op, "typical", (2, 3, 5, 4), (4, 3, 3, 3)),
+        convolution_sample(op, "channels_last", (2, 5, 4, 3), (6, 5, 3, 3), ("channels_last", "channels_last")),
+        convolution_sample(op, "gaps", (2, 3, 4, 4), (4, 3, 3, 3), ("gaps", "gaps")),
+        convolution_sample(op, "expanded", (2, 3, 4, 5), (2, 3, 3, 3), ("expanded", "transposed")),
+        convolution_sample(op, "no-bias", (2, 3, 3, 3), (4, 3, 3, 3), bias=False),
+        convolution_sample(op, "1x1", (2, 3, 5, 4), (4, 3, 1, 1)),
+        convolution_sample(
+            op, "1x1-channels_last", (2, 3, 4, 5), (4, 3, 1, 1), ("channels_last", "contiguous"), bias=False
+        ),
+        convolution_sample(op, "5x5", (1, 2, 5, 6), (3, 2, 5, 5)),
+        convolution_sample(op, "7x7", (1, 2, 7, 5), (2, 2, 7, 7), ("channels_last", "contiguous")),
+        convolution_sample(op, "3x5", (1, 2, 4, 5), (2, 2, 3, 5)),
+        convolution_sample(op, "grouped", (2, 4, 4, 3), (6, 2, 3, 3), groups=2),
+        convolution_sample(op, "depthwise", (2, 3, 5, 4), (3, 1, 3, 3), ("channels_last", "channels_last"), groups=3),
+        convolution_sample(op, "valid", (2, 2, 5, 6), (3, 2, 3, 3), padding="valid"),
+        convolution_sample(op, "even-kernel", (2, 2, 5, 4), (3, 2, 4, 4), padding=1),
+        convolution_sample(op, "wide-padding", (1, 2, 3, 4), (2, 2, 3, 3), padding=2),
+        convolution_sample(op, "mixed-padding", (1, 2, 4, 5), (2, 2, 3, 3), padding=(0, 1)),
+        convolution_sample(op, "one", (1, 1, smallest, smallest), (1, 1, 3, 3)),
+        convolution_sample(op, "empty-batch", (0, 3, 4, 4), (4, 3, 3, 3)),
     ]
 
 

@@ -16,12 +16,10 @@ from torch import Tensor
 from fastgan.ops import checks
 from fastgan.ops.define import define_autocast, define_autograd, define_op
 from fastgan.ops.layout import image_format
+from fastgan.ops.piecewise_linear import ACTIVATIONS, gate_of
 from fastgan.ops.registry import OpTable
 
-__all__ = ["ACTIVATIONS", "box_filter2d"]
-
-#: Those whose slope is constant on either side of zero, as :func:`fastgan.functional.bias_act` calls them.
-ACTIVATIONS = ("linear", "relu", "lrelu")
+__all__ = ["box_filter2d"]
 
 table = OpTable("box_filter2d", ("cpu", "triton", "reference"))
 
@@ -93,7 +91,7 @@ box_filter2d_backward = define_op(
 
 def _setup_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     input, gate, act, *_ = inputs
-    ctx.save_for_backward(None if act == "linear" else input if gate is None else gate)
+    ctx.save_for_backward(gate_of(input, gate, act))
     ctx.arguments = inputs[2:]
 
 

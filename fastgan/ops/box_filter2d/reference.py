@@ -7,17 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.ops.layout import image_format
+from fastgan.ops.piecewise_linear import activated, sloped
 
 __all__ = ["box_filter2d", "box_filter2d_backward", "unsupported_reason"]
 
 
 def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
     return None
-
-
-def _slope(gate: Tensor, act: str, alpha: float) -> Tensor:
-    below = {"linear": 1.0, "relu": 0.0, "lrelu": alpha}[act]
-    return torch.full_like(gate, below).masked_fill(gate > 0, 1.0)
 
 
 def _box(x: Tensor, padding: int, scale: float) -> Tensor:
@@ -28,16 +24,12 @@ def _box(x: Tensor, padding: int, scale: float) -> Tensor:
 
 
 def box_filter2d(input: Tensor, gate: Tensor | None, act: str, alpha: float, padding: int, scale: float) -> Tensor:
-    if gate is not None:
-        input = input * _slope(gate, act, alpha)
-    elif act != "linear":
-        input = F.relu(input) if act == "relu" else F.leaky_relu(input, alpha)
-    return _box(input, padding, scale).contiguous(memory_format=image_format(input))
+    output = _box(activated(input, gate, act, alpha), padding, scale)
+    return output.contiguous(memory_format=image_format(input))
 
 
 def box_filter2d_backward(
     grad_output: Tensor, gate: Tensor | None, act: str, alpha: float, padding: int, scale: float
 ) -> Tensor:
-    sums = _box(grad_output, 1 - padding, scale)
-    grad = sums if gate is None else sums * _slope(gate, act, alpha)
+    grad = sloped(_box(grad_output, 1 - padding, scale), gate, act, alpha)
     return grad.contiguous(memory_format=image_format(grad_output))

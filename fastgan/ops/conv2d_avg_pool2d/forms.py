@@ -2,24 +2,26 @@
 
 `quarter`: pooling is a 2×2 box filter and then every second pixel, and the filter commutes with the convolution, so
 that avg_pool(conv(x, w)) = conv(Box(x) / 4, w, stride 2): 9 products per pixel of the output and pair of channels for a
-3×3 kernel, instead of 36. Exact at the borders too: with padding the filter also sees one row of zeros.
+3×3 kernel, instead of 36. Exact at the borders too: with padding the filter also sees one row of zeros. An activation
+of the input is applied as the filter reads it.
 `commuted`: a 1×1 kernel without padding is applied after the pooling.
 `stock`: convolve, then pool.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan.ops.piecewise_linear import activated, gate_of, sloped
 from fastgan.ops.resampling import convolution_backward
 
 __all__ = ["Box", "backward", "choose", "forward", "output_size"]
 
-#: ``box(x, padding)`` is the mean over 2×2 neighbourhoods.
-Box = Callable[[Tensor, int], Tensor]
+#: A backend's ``box(x, padding, scale, act, alpha, input_gate=None, output_gate=None)``.
+Box = Callable[..., Tensor]
 
 
 def choose(input: Tensor, weight: Tensor, padding: list[int], groups: int) -> str:
@@ -48,12 +50,24 @@ def _geometry(padding: list[int]) -> tuple[int, list[int]]:
 
 
 def forward(
-    form: str, input: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], groups: int, box: Box
+    form: str,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    gate: Tensor | None,
+    act: str,
+    alpha: float,
+    padding: list[int],
+    groups: int,
+    box: Box | None = None,
 ) -> Tensor:
-    """The output."""
+    """The output; `box` is for the quarter form."""
     if form == "quarter":
+        assert box is not None
         filtered, rest = _geometry(padding)
-        return F.conv2d(box(input, filtered), weight, bias, stride=2, padding=rest, groups=groups)
+        means = box(input, filtered, 0.25, act, alpha, input_gate=gate)
+        return F.conv2d(means, weight, bias, stride=2, padding=rest, groups=groups)
+    input = activated(input, gate, act, alpha)
     if form == "commuted":
         return F.conv2d(F.avg_pool2d(input, 2), weight, bias, groups=groups)
     return F.avg_pool2d(F.conv2d(input, weight, bias, padding=padding, groups=groups), 2)
@@ -64,27 +78,38 @@ def backward(
     grad: Tensor,
     input: Tensor,
     weight: Tensor,
+    gate: Tensor | None,
+    act: str,
+    alpha: float,
     padding: list[int],
     groups: int,
     wanted: list[bool],
-    box: Box,
+    box: Box | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of input and weight where `wanted`."""
+    """Gradients of input and weight where `wanted`; `box` is for the quarter form."""
+    slopes_at = gate_of(input, gate, act)
     if form == "quarter":
+        assert box is not None
         filtered, rest = _geometry(padding)
-        of_means, of_weight = convolution_backward(grad, box(input, filtered), weight, 2, rest, groups, wanted)
-        return None if of_means is None else box(of_means, 1 - filtered), of_weight
+        means = box(input, filtered, 0.25, act, alpha, input_gate=gate)
+        of_means, of_weight = convolution_backward(grad, means, weight, 2, rest, groups, wanted)
+        if of_means is None:
+            return None, of_weight
+        return box(of_means, 1 - filtered, 0.25, act, alpha, output_gate=slopes_at), of_weight
+    input = activated(input, gate, act, alpha)
     if form == "commuted":
         means = F.avg_pool2d(input, 2)
         of_means, of_weight = convolution_backward(grad, means, weight, 1, padding, groups, wanted)
-        return None if of_means is None else _spread(of_means, input), of_weight
-    size = [s + 2 * p - k + 1 for s, p, k in zip(input.shape[2:], padding, weight.shape[2:], strict=True)]
-    grad = _spread(grad, input.new_empty(0, 0, *size))
-    return convolution_backward(grad, input, weight, 1, padding, groups, wanted)
+        of_input = None if of_means is None else _spread(of_means, input.shape[2:])
+    else:
+        size = [s + 2 * p - k + 1 for s, p, k in zip(input.shape[2:], padding, weight.shape[2:], strict=True)]
+        of_output = _spread(grad, size)
+        of_input, of_weight = convolution_backward(of_output, input, weight, 1, padding, groups, wanted)
+    return None if of_input is None else sloped(of_input, slopes_at, act, alpha), of_weight
 
 
-def _spread(grad: Tensor, like: Tensor) -> Tensor:
-    """The adjoint of 2×2 average pooling of images of `like`'s size."""
+def _spread(grad: Tensor, size: Sequence[int]) -> Tensor:
+    """The adjoint of 2×2 average pooling of images of such a size."""
     spread = F.interpolate(grad * 0.25, scale_factor=2)
-    beyond = [s - t for s, t in zip(like.shape[2:], spread.shape[2:], strict=True)]
+    beyond = [s - t for s, t in zip(size, spread.shape[2:], strict=True)]
     return F.pad(spread, (0, beyond[1], 0, beyond[0])) if any(beyond) else spread

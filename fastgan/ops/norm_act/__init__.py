@@ -17,8 +17,8 @@ from torch import Tensor
 
 from fastgan.ops import checks
 from fastgan.ops.define import define_autocast, define_autograd, define_op
-from fastgan.ops.norm_act.activations import ACTIVATIONS
 from fastgan.ops.norm_act.shapes import accumulator, statistics
+from fastgan.ops.piecewise_linear import ACTIVATIONS
 from fastgan.ops.registry import OpTable
 
 __all__ = ["norm_act"]
@@ -58,7 +58,7 @@ def _check(
 ) -> None:
     checks.check_floating(name, "input", input)
     checks.check_choice(name, "norm", norm, NORMS)
-    checks.check_choice(name, "act", act, tuple(ACTIVATIONS))
+    checks.check_choice(name, "act", act, ACTIVATIONS)
     if input.dim() < 2:
         raise ValueError(f"{name}: input must be [N, C, ...], got {list(input.shape)}")
     n, channels = input.shape[:2]
