@@ -1,4 +1,4 @@
-"""The bytes that a launch asks for: of every program, load and store, worked out from the kernel's own code.
+"""What a launch asks for: the bytes of every load and store of every program, worked out from the kernel's own code.
 
 The masks of loads and stores, and the loops and branches round them, depend on little: the program's number, sizes,
 tables of integers. Only this part of the code is run, for many programs at once: every program is counted, and none
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,13 @@ _COMPARED: dict[str, Callable[[Rows, Rows], Rows]] = {
     "eq": np.equal, "ne": np.not_equal, "slt": np.less, "sle": np.less_equal, "sgt": np.greater,
     "sge": np.greater_equal,
 }  # fmt: skip
+
+
+class Demand(NamedTuple):
+    """Bytes of all loads and stores; additions and multiplications of tensor cores."""
+
+    bytes: int
+    flops: int
 
 
 class _Programs:
@@ -93,7 +100,7 @@ class _Count:
 
     def __init__(self, body: Region, launch: Launch) -> None:
         self.body, self.launch = body, launch
-        self.bytes = 0
+        self.bytes = self.flops = 0
         self._axes = [Value(None, axis) for axis in range(3)]
         self._needed = self._what_masks_need()
 
@@ -133,7 +140,7 @@ class _Count:
                 wanted += operation.operands
         return needed
 
-    def count(self) -> int:
+    def count(self) -> Demand:
         grid = (*self.launch.grid, 1, 1)[:3]
         total = math.prod(grid)
         for start in range(0, total, _PROGRAMS):
@@ -144,7 +151,7 @@ class _Count:
                 programs[axis] = along
             self._arguments(programs)
             self._run(self.body, programs)
-        return self.bytes
+        return Demand(self.bytes, self.flops)
 
     def _arguments(self, programs: _Programs) -> None:
         arguments = self.launch.arguments
@@ -162,6 +169,9 @@ class _Count:
         for operation in region.operations:
             if operation.name in ("tt.load", "tt.store"):
                 self._access(operation, programs)
+            elif operation.name == "tt.dot":
+                (rows, inner), (_, columns) = map(dimensions, operation.types.split(" -> ")[0].split(" * "))
+                self.flops += 2 * rows * inner * columns * programs.count
             if operation.name == "scf.for":
                 self._loop(operation, programs)
             elif operation.name == "scf.if":
@@ -267,6 +277,6 @@ class _Count:
         return table.numpy().reshape(-1)[programs[operation.operands[0]]]
 
 
-def bytes_asked(launch: Launch) -> int:
-    """Of all loads and stores of a recorded launch."""
+def demand(launch: Launch) -> Demand:
+    """Of all programs of a recorded launch."""
     return _Count(read(source_ir(launch), launch.name), launch).count()
