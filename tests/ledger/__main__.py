@@ -1,41 +1,32 @@
-"""``python -m tests.ledger`` counts everything anew and writes docs/ledger.json and docs/ledger.md."""
+"""``python -m tests.ledger`` works out everything anew and writes docs/ledger.json and docs/ledger.md."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
+import time
+from dataclasses import asdict
+from typing import Any
 
 import triton
 
-from .build import DOCS, JSON, PAGE, compiled, stock
+from .build import JSON, PAGE, described, elsewhere, recorded, stock
 from .table import render
+from .traffic import demand
 from .workloads import WORKLOADS
 
-# Interpreting and compiling cannot share a process.
-counted = subprocess.run(
-    [sys.executable, "-m", "tests.ledger.count"],
-    cwd=DOCS.parent,
-    env={**os.environ, "TRITON_INTERPRET": "1"},
-    stdout=subprocess.PIPE,
-    check=True,
-)
-counts = json.loads(counted.stdout)
-
-ledger = {"triton": triton.__version__, "workloads": {}}
+ledger: dict[str, Any] = {"triton": triton.__version__, "workloads": {}}
 for workload in WORKLOADS:
-    case = workload.make(workload.batch)
-    kernels, torch_kernels = compiled(case)
-    for kernel, size in zip(kernels, counts[workload.name]["real"], strict=True):
-        kernel["bytes"] = size
+    start = time.perf_counter()
+    case = workload.real()
+    launches, torch_kernels = recorded(case)
     ledger["workloads"][workload.name] = {
         "must_move": case.must_move,
-        "kernels": kernels,
-        "torch_kernels": torch_kernels,
+        "kernels": [{**described(launch), "elsewhere": elsewhere(launch)} for launch in launches],
+        "torch_kernels": [asdict(kernel) for kernel in torch_kernels],
         "stock_kernels": stock(case),
-        "small_bytes": counts[workload.name]["small"],
+        "small_bytes": [demand(launch).bytes for launch in recorded(workload.small())[0]],
     }
+    print(f"{time.perf_counter() - start:5.1f} s  {workload.name}", file=sys.stderr)
 JSON.write_text(json.dumps(ledger, indent=1) + "\n")
 PAGE.write_text(render(ledger))
-print(PAGE.read_text())

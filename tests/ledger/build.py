@@ -1,4 +1,4 @@
-"""Everything of the ledger but the counted bytes: compiled kernels, stock PyTorch; and where it is kept."""
+"""Everything that the ledger says of a workload; and where it is kept."""
 
 from __future__ import annotations
 
@@ -9,38 +9,55 @@ from typing import Any
 
 from triton.backends.compiler import GPUTarget
 
-from .launches import compile_launch, record_launches
-from .resources import nvidia, occupancy_sm90
-from .torch_kernels import TorchKernels
+from .launches import Launch, compile_launch, record_launches
+from .resources import amd, nvidia, occupancy_sm90
+from .torch_kernels import TorchKernel, TorchKernels
+from .traffic import demand
 from .workloads import Case
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 JSON, PAGE = DOCS / "ledger.json", DOCS / "ledger.md"
 
+#: What the kernels are compiled for beside sm_90, of which the ledger has most to say.
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
 
-def compiled(case: Case) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Our kernels, compiled for sm_90, and the kernels that PyTorch runs beside them."""
-    with record_launches():
+
+def recorded(case: Case) -> tuple[list[Launch], list[TorchKernel]]:
+    """Our launches, and the kernels that PyTorch runs beside them."""
+    with record_launches(), TorchKernels(convolves=False):
         case.ours()  # what a first call builds for the following ones is not theirs
-    with record_launches() as launches, TorchKernels() as torch_side:
+    with record_launches() as launches, TorchKernels(convolves=False) as torch_side:
         case.ours()
-    kernels = []
-    for launch in launches:
-        resources = nvidia(compile_launch(launch, GPUTarget("cuda", 90, 32)))
-        occupancy = occupancy_sm90(resources.registers, resources.shared, launch.num_warps)
-        kernels.append(
-            {
-                "kernel": launch.name,
-                "programs": math.prod(launch.grid),
-                **resources.as_dict(),
-                "occupancy": occupancy,
-            }
-        )
-    return kernels, [asdict(kernel) for kernel in torch_side.kernels]
+    return launches, torch_side.kernels
+
+
+def described(launch: Launch) -> dict[str, Any]:
+    """What a launch asks for, and what its kernel, compiled for sm_90, needs."""
+    resources = nvidia(compile_launch(launch, GPUTarget("cuda", 90, 32)))
+    return {
+        "kernel": launch.name,
+        "programs": math.prod(launch.grid),
+        **resources.as_dict(),
+        "occupancy": occupancy_sm90(resources.registers, resources.shared, launch.num_warps),
+        **demand(launch)._asdict(),
+        "tensors": launch.tensors,
+    }
+
+
+def elsewhere(launch: Launch) -> dict[str, dict[str, int]]:
+    """What the kernel needs on the other targets."""
+    return {
+        name: (amd if target.backend == "hip" else nvidia)(compile_launch(launch, target)).as_dict()
+        for name, target in TARGETS.items()
+    }
 
 
 def stock(case: Case) -> list[dict[str, Any]]:
     """The kernels of the stock call."""
-    with TorchKernels() as torch_side:
+    with TorchKernels(convolves=False) as torch_side:
         case.stock()
     return [asdict(kernel) for kernel in torch_side.kernels]

@@ -14,7 +14,10 @@ from typing import Any
 from unittest import mock
 
 import triton
+from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
+from triton._C.libtriton import ir
+from triton.backends.compiler import GPUTarget
 from triton.runtime import interpreter, jit
 
 from fastgan.ops import triton_support
@@ -28,6 +31,10 @@ class Launch:
     ----------
     aligned : list of tuple
         Arguments that are multiples of 16: their position, for a member of a tuple its position in that too.
+    arguments : list of tuple
+        What the compiled kernel is given: types, and values where they are numbers or tensors of integers, else None.
+    tensors : int
+        Bytes of the tensors it is given.
     """
 
     kernel: Any
@@ -37,11 +44,24 @@ class Launch:
     signature: dict[str, str] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     aligned: list[tuple[int, ...]] = field(default_factory=list)
+    arguments: list[tuple[str, Any]] = field(default_factory=list)
+    tensors: int = 0
     bytes: int = 0
 
     @property
     def name(self) -> str:
         return self.kernel.__name__
+
+
+def _keep(launch: Launch, kind: Any, value: Any) -> None:
+    """What the compiled kernel is given for an argument, members of tuples one by one."""
+    if isinstance(value, tuple):
+        for member_kind, member in zip(kind, value, strict=True):
+            _keep(launch, member_kind, member)
+    elif kind != "constexpr":
+        is_tensor = isinstance(value, Tensor)
+        launch.tensors += value.nbytes if is_tensor else 0
+        launch.arguments.append((kind, None if is_tensor and value.is_floating_point() else value))
 
 
 def _specialise(launch: Launch, kernel: Any, arguments: dict[str, Any]) -> None:
@@ -54,6 +74,7 @@ def _specialise(launch: Launch, kernel: Any, arguments: dict[str, Any]) -> None:
             launch.signature[name] = "constexpr"
             continue
         launch.signature[name] = parameter.annotation_type or jit.mangle_type(value)
+        _keep(launch, launch.signature[name], value)
         if not specialised:
             continue
         members = enumerate(value) if isinstance(value, tuple) else [(None, value)]
@@ -112,15 +133,30 @@ def record_launches() -> Iterator[list[Launch]]:
         yield launches
 
 
-def compile_launch(launch: Launch, target: Any) -> triton.compiler.CompiledKernel:
-    """Compile ahead of time, for a ``triton.backends.compiler.GPUTarget``, what was recorded."""
-    source = triton.compiler.ASTSource(
+def _source(launch: Launch) -> triton.compiler.ASTSource:
+    return triton.compiler.ASTSource(
         fn=launch.kernel,
         signature=launch.signature,
         constexprs=launch.constants,
         attrs={path: [["tt.divisibility", 16]] for path in launch.aligned},
     )
+
+
+def compile_launch(launch: Launch, target: GPUTarget) -> triton.compiler.CompiledKernel:
+    """Compile what was recorded ahead of time."""
     options = {"num_warps": launch.num_warps}
     if launch.num_stages is not None:
         options["num_stages"] = launch.num_stages
-    return triton.compile(source, target=target, options=options)
+    return triton.compile(_source(launch), target=target, options=options)
+
+
+def source_ir(launch: Launch) -> str:
+    """The kernel as Triton first reads it, before anything is optimised away."""
+    target = GPUTarget("cuda", 90, 32)
+    backend = triton.compiler.make_backend(target)
+    options = backend.parse_options({"num_warps": launch.num_warps})
+    context = ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    functions, modules = backend.get_codegen_implementation(options), backend.get_module_map()
+    return _source(launch).make_ir(target, options, functions, modules, context).str_nodebug()

@@ -7,9 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.flop_counter import flop_registry
 
+#: Calls that reach aten's convolution by themselves, unless they are made inside an op, below autograd.
+_COMPOSITE = ("conv2d", "conv_transpose2d")
+_CONVOLUTIONS = ("convolution", "convolution_backward")
 _ALLOCATES_ONLY = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted")
 _WAITS = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal", "masked_select", "unique_dim", "_unique2")
 
@@ -20,6 +25,15 @@ class TorchKernel:
 
     op: str
     bytes: int
+    flops: int
+
+
+def _imagined(func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Results of the shapes and strides that the call would give, with nothing computed."""
+    with FakeTensorMode() as imagination:
+        args, kwargs = tree_map_only(Tensor, imagination.from_tensor, (args, kwargs))
+        results = func(*args, **kwargs)
+    return tree_map_only(Tensor, lambda x: torch.empty_strided(x.shape, x.stride(), dtype=x.dtype), results)
 
 
 def _nbytes(tensor: Tensor) -> int:
@@ -36,6 +50,11 @@ class TorchKernels(TorchDispatchMode):
     One kernel is counted for each call that is no view and no allocation: what eager PyTorch launches on a
     GPU, or less (large reductions take two). Each reads its tensor arguments once and writes its results.
 
+    Parameters
+    ----------
+    convolves : bool, default True
+        Whether convolutions are computed. Where only shapes matter that would be most of the time.
+
     Attributes
     ----------
     kernels : list of TorchKernel
@@ -45,8 +64,9 @@ class TorchKernels(TorchDispatchMode):
         depends on values, copies to the CPU.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, convolves: bool = True) -> None:
         super().__init__()
+        self.convolves = convolves
         self.kernels: list[TorchKernel] = []
         self.waits: list[str] = []
 
@@ -56,13 +76,22 @@ class TorchKernels(TorchDispatchMode):
             # Straight to the op's own implementation, with this mode still watching what it calls.
             with self:
                 return func.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), *args, **kwargs)
-        result = func(*args, **kwargs)
         name = func._schema.name.partition("::")[2]
+        if name in _COMPOSITE:
+            with self:
+                return func.decompose(*args, **kwargs)
+        if self.convolves or name not in _CONVOLUTIONS:
+            result = func(*args, **kwargs)
+        else:
+            result = _imagined(func, args, kwargs)
         to_cpu = name == "_to_copy" and str(kwargs.get("device", "")).startswith("cpu")
         if name in _WAITS or to_cpu:
             self.waits.append(name)
         if not func.is_view and name not in _ALLOCATES_ONLY:
             inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-            self.kernels.append(TorchKernel(name, sum(map(_nbytes, inputs + outputs))))
+            flops = 0
+            if name in _CONVOLUTIONS:
+                flops = flop_registry[func.overloadpacket](*args, **kwargs, out_val=result)
+            self.kernels.append(TorchKernel(name, sum(map(_nbytes, inputs + outputs)), flops))
         return result

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 
 import fastgan
 from fastgan import functional
+from fastgan.ops import tuned
 
 
 @dataclass(frozen=True)
@@ -34,41 +37,34 @@ class Case:
 
 @dataclass(frozen=True)
 class Workload:
-    """A case at its real batch size, and a smaller one at which bytes are counted again by the tests.
-
-    Of the weights of a network the batch size is the width; a resampling convolution has channels in proportion to it.
-    """
+    """A case of real size, and a small one that makes the same launches, whose bytes the interpreter counts as well."""
 
     name: str
-    make: Callable[[int], Case]
-    batch: int
-    small_batch: int
+    real: Callable[[], Case]
+    small: Callable[[], Case]
 
 
 def nbytes(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def _bias_act(shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format) -> Callable[[int], Case]:
-    def make(batch: int) -> Case:
-        x = torch.randn(batch, *shape).to(dtype).contiguous(memory_format=layout).requires_grad_()
-        bias = torch.randn(shape[0]).to(dtype).requires_grad_()
-        grad = torch.randn_like(x)
-        gain = 2**0.5
+def _bias_act(images: int, shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format) -> Case:
+    x = torch.randn(images, *shape).to(dtype).contiguous(memory_format=layout).requires_grad_()
+    bias = torch.randn(shape[0]).to(dtype).requires_grad_()
+    grad = torch.randn_like(x)
+    gain = 2**0.5
 
-        def ours() -> object:
-            with fastgan.use_backend("triton"):
-                y = functional.bias_act(x, bias, act="lrelu", alpha=0.2, gain=gain)
-            return torch.autograd.grad(y, (x, bias), grad)
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            y = functional.bias_act(x, bias, act="lrelu", alpha=0.2, gain=gain)
+        return torch.autograd.grad(y, (x, bias), grad)
 
-        def stock() -> object:
-            y = F.leaky_relu(x + bias.view(-1, 1, 1), 0.2) * gain
-            return torch.autograd.grad(y, (x, bias), grad)
+    def stock() -> object:
+        y = F.leaky_relu(x + bias.view(-1, 1, 1), 0.2) * gain
+        return torch.autograd.grad(y, (x, bias), grad)
 
-        # Forward: x, bias in, y out. Backward: y and grad in, grad x and grad bias out.
-        return Case(ours, stock, nbytes([x, bias, x, x, x, x, bias]))
-
-    return make
+    # Forward: x, bias in, y out. Backward: y and grad in, grad x and grad bias out.
+    return Case(ours, stock, nbytes([x, bias, x, x, x, x, bias]))
 
 
 def _block_weights(width: int, channels: int, shortcut: bool) -> list[tuple[int, ...]]:
@@ -90,75 +86,66 @@ def _biggan_weights(width: int) -> list[tuple[int, ...]]:
     return [*blocks[0], *attention, *(shape for block in blocks[1:] for shape in block), *top]
 
 
-def _spectral_norm(shapes: Callable[[int], list[tuple[int, ...]]]) -> Callable[[int], Case]:
-    def make(width: int) -> Case:
-        weights = [torch.randn(shape).requires_grad_() for shape in shapes(width)]
-        grads = [torch.randn_like(w) for w in weights]
-        # With vectors that its constructor has iterated already.
-        norms = [_SpectralNorm(w.detach()) for w in weights]
-        us, vs = [norm._u for norm in norms], [norm._v for norm in norms]
+def _spectral_norm(shapes: Callable[[int], list[tuple[int, ...]]], width: int) -> Case:
+    weights = [torch.randn(shape).requires_grad_() for shape in shapes(width)]
+    grads = [torch.randn_like(w) for w in weights]
+    # With vectors that its constructor has iterated already.
+    norms = [_SpectralNorm(w.detach()) for w in weights]
+    us, vs = [norm._u for norm in norms], [norm._v for norm in norms]
 
-        def ours() -> object:
-            with fastgan.use_backend("triton"):
-                normalized, *_ = functional.spectral_norm_group(weights, us, vs)
-            return torch.autograd.grad(normalized, weights, grads)
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            normalized, *_ = functional.spectral_norm_group(weights, us, vs)
+        return torch.autograd.grad(normalized, weights, grads)
 
-        def stock() -> object:
-            normalized = [norm(w) for norm, w in zip(norms, weights, strict=True)]
-            return torch.autograd.grad(normalized, weights, grads)
+    def stock() -> object:
+        normalized = [norm(w) for norm, w in zip(norms, weights, strict=True)]
+        return torch.autograd.grad(normalized, weights, grads)
 
-        # Forward: each weight in for u, for v and for the division, and out once. Backward: weight and grad in for the
-        # product, grad in and the weight's grad out.
-        return Case(ours, stock, 8 * nbytes(weights))
-
-    return make
+    # Forward: each weight in for u, for v and for the division, and out once. Backward: weight and grad in for the
+    # product, grad in and the weight's grad out.
+    return Case(ours, stock, 8 * nbytes(weights))
 
 
 def _images(*shape: int) -> Tensor:
-    return torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last)
+    """Nothing depends on their values."""
+    return torch.zeros(shape, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
 
 
 def _convolution(
     ours: Callable[[Tensor, Tensor], Tensor],
     stock: Callable[[Tensor, Tensor], Tensor],
-    widths: tuple[int, int],
+    shape: tuple[int, int, int, int],
+    c_out: int,
     size: int,
-    scale: float,
-) -> Callable[[int], Case]:
-    """Forward and backward of a 3×3 convolution of images of `size`² pixels, whose resampling has the factor `scale`.
+    form: str | None,
+) -> Case:
+    """Forward and backward of a 3×3 convolution whose output is `size`² pixels; `form`, where it is not to be chosen."""
+    c_in = shape[1]
+    x = _images(*shape).requires_grad_()
+    weight = _images(c_out, c_in, 3, 3).requires_grad_()
+    grad = _images(shape[0], c_out, size, size)
 
-    There are 4 images, since torch's convolutions run for real. The channels shrink with the batch size instead, which
-    is 64 in earnest: to turn a weight costs the same for any number of images.
-    """
+    def differentiated(layer: Callable[[Tensor, Tensor], Tensor]) -> object:
+        return torch.autograd.grad(layer(x, weight), (x, weight), grad)
 
-    def make(width: int) -> Case:
-        batch, after = 4, int(scale * size)
-        c_in, c_out = (max(1, full * width // 64) for full in widths)
-        x = _images(batch, c_in, size, size).requires_grad_()
-        weight = (_images(c_out, c_in, 3, 3) * (9 * c_in) ** -0.5).requires_grad_()
-        grad = _images(batch, c_out, after, after)
+    def on_triton() -> object:
+        with fastgan.use_backend("triton"), contextlib.nullcontext() if form is None else tuned.forcing(form):
+            return differentiated(ours)
 
-        def differentiated(layer: Callable[[Tensor, Tensor], Tensor]) -> object:
-            return torch.autograd.grad(layer(x, weight), (x, weight), grad)
-
-        def on_triton() -> object:
-            with fastgan.use_backend("triton"):
-                return differentiated(ours)
-
-        # Forward: x and weight in, y out. Backward: grad, x and weight in for the product, both gradients out.
-        return Case(on_triton, lambda: differentiated(stock), nbytes([x, weight, grad, grad, x, weight, x, weight]))
-
-    return make
+    # Forward: x and weight in, y out. Backward: grad, x and weight in for the product, both gradients out.
+    return Case(on_triton, lambda: differentiated(stock), nbytes([x, weight, grad, grad, x, weight, x, weight]))
 
 
-def _upsample_conv2d(widths: tuple[int, int], size: int) -> Callable[[int], Case]:
+def _upsample_conv2d(images: int, c_in: int, c_out: int, size: int, form: str | None = None) -> Case:
     def stock(x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(F.interpolate(x, scale_factor=2), weight, padding=1)
 
-    return _convolution(lambda x, w: functional.upsample_conv2d(x, w), stock, widths, size, 2)
+    ours = functional.upsample_conv2d
+    return _convolution(lambda x, w: ours(x, w), stock, (images, c_in, size, size), c_out, 2 * size, form)
 
 
-def _conv2d_avg_pool2d(widths: tuple[int, int], size: int) -> Callable[[int], Case]:
+def _conv2d_avg_pool2d(images: int, channels: int, size: int) -> Case:
     """The second convolution of a block, with the activation before it."""
 
     def ours(x: Tensor, weight: Tensor) -> Tensor:
@@ -167,60 +154,51 @@ def _conv2d_avg_pool2d(widths: tuple[int, int], size: int) -> Callable[[int], Ca
     def stock(x: Tensor, weight: Tensor) -> Tensor:
         return F.avg_pool2d(F.conv2d(F.relu(x), weight, padding=1), 2)
 
-    return _convolution(ours, stock, widths, size, 0.5)
+    return _convolution(ours, stock, (images, channels, size, size), channels, size // 2, None)
 
 
-def _norm_act(channels: int, size: int) -> Callable[[int], Case]:
+def _norm_act(images: int, channels: int, size: int) -> Case:
     """Class-conditional batch norm and ReLU while training, forward and backward."""
+    x = _images(images, channels, size, size).requires_grad_()
+    scale, shift = (torch.randn(images, channels).requires_grad_() for _ in range(2))
+    grad = _images(images, channels, size, size)
 
-    def make(batch: int) -> Case:
-        x = _images(batch, channels, size, size).requires_grad_()
-        scale, shift = (torch.randn(batch, channels).requires_grad_() for _ in range(2))
-        grad = _images(batch, channels, size, size)
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            y = functional.norm_act(x, None, None, scale, shift, training=True, act="relu")
+        return torch.autograd.grad(y, (x, scale, shift), grad)
 
-        def ours() -> object:
-            with fastgan.use_backend("triton"):
-                y = functional.norm_act(x, None, None, scale, shift, training=True, act="relu")
-            return torch.autograd.grad(y, (x, scale, shift), grad)
+    def stock() -> object:
+        y = F.batch_norm(x, None, None, training=True)
+        y = F.relu(torch.addcmul(shift[:, :, None, None].bfloat16(), y, scale[:, :, None, None].bfloat16()))
+        return torch.autograd.grad(y, (x, scale, shift), grad)
 
-        def stock() -> object:
-            y = F.batch_norm(x, None, None, training=True)
-            y = F.relu(torch.addcmul(shift[:, :, None, None].bfloat16(), y, scale[:, :, None, None].bfloat16()))
-            return torch.autograd.grad(y, (x, scale, shift), grad)
-
-        # Forward: x in for the statistics and again, y out. Backward: x and grad in for the sums and again, x's out.
-        return Case(ours, stock, 8 * nbytes([x]) + 3 * nbytes([scale, shift]))
-
-    return make
+    # Forward: x in for the statistics and again, y out. Backward: x and grad in for the sums and again, x's out.
+    return Case(ours, stock, 8 * nbytes([x]) + 3 * nbytes([scale, shift]))
 
 
-def _upfirdn2d(channels: int, size: int, up: int, down: int) -> Callable[[int], Case]:
-    """StyleGAN's resampling with the taps 1, 3, 3, 1, forward and backward."""
+def _upfirdn2d(images: int, channels: int, size: int, up: int) -> Case:
+    """StyleGAN's resampling by 2 with the taps 1, 3, 3, 1, forward and backward; down, where not up."""
+    x = _images(images, channels, size, size).requires_grad_()
+    after = 2 * size if up == 2 else size // 2
+    grad = _images(images, channels, after, after)
+    taps = functional.setup_filter([1, 3, 3, 1])
+    depthwise = (torch.outer(taps, taps) * up**2).expand(channels, 1, 4, 4).bfloat16()
 
-    def make(batch: int) -> Case:
-        x = _images(batch, channels, size, size).requires_grad_()
-        after = size * up // down
-        grad = _images(batch, channels, after, after)
-        taps = functional.setup_filter([1, 3, 3, 1])
-        square = torch.outer(taps, taps) if taps.dim() == 1 else taps
-        depthwise = (square * up**2).expand(channels, 1, 4, 4).bfloat16()
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            y = functional.upsample2d(x, taps) if up == 2 else functional.downsample2d(x, taps)
+        return torch.autograd.grad(y, x, grad)
 
-        def ours() -> object:
-            with fastgan.use_backend("triton"):
-                y = functional.upsample2d(x, taps) if up == 2 else functional.downsample2d(x, taps)
-            return torch.autograd.grad(y, x, grad)
+    def stock() -> object:
+        strided = F.conv_transpose2d if up == 2 else F.conv2d
+        return torch.autograd.grad(strided(x, depthwise, stride=2, padding=1, groups=channels), x, grad)
 
-        def stock() -> object:
-            strided = F.conv_transpose2d if up == 2 else F.conv2d
-            return torch.autograd.grad(strided(x, depthwise, stride=2, padding=1, groups=channels), x, grad)
-
-        return Case(ours, stock, 2 * nbytes([x, grad]))
-
-    return make
+    return Case(ours, stock, 2 * nbytes([x, grad]))
 
 
 def _box_filter(batch: int) -> Case:
-    x = torch.randn(batch, 96, 64, 64).bfloat16().contiguous(memory_format=torch.channels_last)
+    x = _images(batch, 96, 64, 64)
 
     def ours() -> object:
         with fastgan.use_backend("triton"):
@@ -231,8 +209,7 @@ def _box_filter(batch: int) -> Case:
 
 
 def _upsample_add(batch: int) -> Case:
-    shapes = (batch, 96, 64, 64), (batch, 96, 32, 32)
-    x, low = (torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last) for shape in shapes)
+    x, low = _images(batch, 96, 64, 64), _images(batch, 96, 32, 32)
 
     def ours() -> object:
         with fastgan.use_backend("triton"):
@@ -241,81 +218,84 @@ def _upsample_add(batch: int) -> Case:
     return Case(ours, lambda: x + F.interpolate(low, scale_factor=2), nbytes([x, low, x]))
 
 
-# BigGAN-128, with 96 channels: the generator's blocks from the narrowest image on, and the discriminator's.
+# BigGAN-128, with 96 channels, and the 32 images that are a GPU's share of a batch of 256 on eight: the generator's
+# convolutions after its upsamplings, from the narrowest image on, and its norms; the discriminator's before its poolings.
 _UP = [(1536, 1536, 4), (1536, 768, 8), (768, 384, 16), (384, 192, 32), (192, 96, 64)]
+_NORMS = [(1536, 4), (1536, 8), (768, 16), (384, 32), (192, 64), (96, 128)]
 _DOWN = [(96, 128), (192, 64), (384, 32), (768, 16), (1536, 8)]
-_NORMS = [(1536, 4), (768, 16), (192, 64)]
+
+
+def _up(c_in: int, c_out: int, size: int, form: str) -> Workload:
+    """The small case has few channels, of which the form would be another."""
+    return Workload(
+        f"upsample_conv2d 32x{c_in}→{c_out} at {size}² bfloat16 channels_last, {form}, forward + backward",
+        partial(_upsample_conv2d, 32, c_in, c_out, size, form),
+        partial(_upsample_conv2d, 2, c_in // 16, c_out // 16, size // 2 + 1, form),
+    )
+
 
 WORKLOADS = [
     Workload(
         "bias_act lrelu 16x128x64x64 float32, forward + backward",
-        _bias_act((128, 64, 64), torch.float32, torch.contiguous_format),
-        batch=16,
-        small_batch=1,
+        partial(_bias_act, 16, (128, 64, 64), torch.float32, torch.contiguous_format),
+        partial(_bias_act, 1, (128, 64, 64), torch.float32, torch.contiguous_format),
     ),
     Workload(
         "bias_act lrelu 16x128x64x64 bfloat16, forward + backward",
-        _bias_act((128, 64, 64), torch.bfloat16, torch.contiguous_format),
-        batch=16,
-        small_batch=1,
+        partial(_bias_act, 16, (128, 64, 64), torch.bfloat16, torch.contiguous_format),
+        partial(_bias_act, 1, (128, 64, 64), torch.bfloat16, torch.contiguous_format),
     ),
     Workload(
         "bias_act lrelu 64x256x32x32 bfloat16 channels_last, forward + backward",
-        _bias_act((256, 32, 32), torch.bfloat16, torch.channels_last),
-        batch=64,
-        small_batch=4,
+        partial(_bias_act, 64, (256, 32, 32), torch.bfloat16, torch.channels_last),
+        partial(_bias_act, 4, (256, 32, 32), torch.bfloat16, torch.channels_last),
     ),
     Workload(
         "spectral norm of the SNGAN-32 discriminator float32, forward + backward",
-        _spectral_norm(_sngan_weights),
-        batch=128,
-        small_batch=16,
+        partial(_spectral_norm, _sngan_weights, 128),
+        partial(_spectral_norm, _sngan_weights, 16),
     ),
     Workload(
         "spectral norm of the BigGAN-128 discriminator float32, forward + backward",
-        _spectral_norm(_biggan_weights),
-        batch=96,
-        small_batch=8,
+        partial(_spectral_norm, _biggan_weights, 96),
+        partial(_spectral_norm, _biggan_weights, 8),
+    ),
+    *(_up(c_in, c_out, size, "quarter") for c_in, c_out, size in _UP),
+    _up(*_UP[-1], "fused"),
+    *(
+        Workload(
+            f"conv2d_avg_pool2d relu 32x{channels} at {size}² bfloat16 channels_last, forward + backward",
+            partial(_conv2d_avg_pool2d, 32, channels, size),
+            partial(_conv2d_avg_pool2d, 2, channels // 16, size // 2 + 2),
+        )
+        for channels, size in _DOWN
     ),
     *(
         Workload(
-            f"upsample_conv2d 4x{a}→{b} at {size}² bfloat16 channels_last, forward + backward",
-            _upsample_conv2d((a, b), size),
-            batch=64,
-            small_batch=2,
+            f"norm_act conditional relu training 32x{channels} at {size}² bfloat16 channels_last, forward + backward",
+            partial(_norm_act, 32, channels, size),
+            partial(_norm_act, 2, channels // 16, size // 2 + 1),
         )
-        for a, b, size in _UP
-    ),
-    *(
-        Workload(
-            f"conv2d_avg_pool2d relu 4x{a} at {size}² bfloat16 channels_last, forward + backward",
-            _conv2d_avg_pool2d((a, a), size),
-            batch=64,
-            small_batch=2,
-        )
-        for a, size in _DOWN
-    ),
-    *(
-        Workload(
-            f"norm_act conditional relu training 4x{a} at {size}² bfloat16 channels_last, forward + backward",
-            _norm_act(a, size),
-            batch=4,
-            small_batch=1,
-        )
-        for a, size in _NORMS
+        for channels, size in _NORMS
     ),
     Workload(
-        "upfirdn2d up 2 [1, 3, 3, 1] 4x96 at 32² bfloat16 channels_last, forward + backward",
-        _upfirdn2d(96, 32, 2, 1),
-        batch=4,
-        small_batch=1,
+        "upfirdn2d up 2 [1, 3, 3, 1] 32x128 at 64² bfloat16 channels_last, forward + backward",
+        partial(_upfirdn2d, 32, 128, 64, 2),
+        partial(_upfirdn2d, 2, 24, 9, 2),
     ),
     Workload(
-        "upfirdn2d down 2 [1, 3, 3, 1] 4x96 at 64² bfloat16 channels_last, forward + backward",
-        _upfirdn2d(96, 64, 1, 2),
-        batch=4,
-        small_batch=1,
+        "upfirdn2d down 2 [1, 3, 3, 1] 32x128 at 128² bfloat16 channels_last, forward + backward",
+        partial(_upfirdn2d, 32, 128, 128, 1),
+        partial(_upfirdn2d, 2, 24, 18, 1),
     ),
-    Workload("box_filter2d relu 16x96x64x64 bfloat16 channels_last, forward", _box_filter, batch=16, small_batch=1),
-    Workload("upsample_add 16x96x64x64 bfloat16 channels_last, forward", _upsample_add, batch=16, small_batch=1),
+    Workload(
+        "box_filter2d relu 16x96x64x64 bfloat16 channels_last, forward",
+        partial(_box_filter, 16),
+        partial(_box_filter, 1),
+    ),
+    Workload(
+        "upsample_add 16x96x64x64 bfloat16 channels_last, forward",
+        partial(_upsample_add, 16),
+        partial(_upsample_add, 1),
+    ),
 ]
