@@ -1,5 +1,5 @@
 """The GPU ledger: what can be known about the kernels without a GPU, recorded and guarded against regressions.
 
-``python -m tests.ledger`` counts everything anew and writes docs/ledger.json and docs/ledger.md. A new op
+``python -m tests.ledger`` works everything out anew and writes docs/ledger.json and docs/ledger.md. A new op
 adds its workloads to workloads.py.
 """

@@ -22,7 +22,9 @@ for workload in WORKLOADS:
     launches, torch_kernels = recorded(case)
     ledger["workloads"][workload.name] = {
         "must_move": case.must_move,
-        "kernels": [{**described(launch), "elsewhere": elsewhere(launch)} for launch in launches],
+        "kernels": [
+            {**described(launch), "elsewhere": needs} for launch, needs in zip(launches, elsewhere(case), strict=True)
+        ],
         "torch_kernels": [asdict(kernel) for kernel in torch_kernels],
         "stock_kernels": stock(case),
         "small_bytes": [demand(launch).bytes for launch in recorded(workload.small())[0]],

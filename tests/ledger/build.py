@@ -6,7 +6,9 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import torch
 from triton.backends.compiler import GPUTarget
 
 from .launches import Launch, compile_launch, record_launches
@@ -18,26 +20,28 @@ from .workloads import Case
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 JSON, PAGE = DOCS / "ledger.json", DOCS / "ledger.md"
 
+_SM_90 = GPUTarget("cuda", 90, 32)
 #: What the kernels are compiled for beside sm_90, of which the ledger has most to say.
-TARGETS = {
+_ELSEWHERE = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 
 
-def recorded(case: Case) -> tuple[list[Launch], list[TorchKernel]]:
-    """Our launches, and the kernels that PyTorch runs beside them."""
-    with record_launches(), TorchKernels(convolves=False):
-        case.ours()  # what a first call builds for the following ones is not theirs
-    with record_launches() as launches, TorchKernels(convolves=False) as torch_side:
-        case.ours()
+def recorded(case: Case, hip: bool = False) -> tuple[list[Launch], list[TorchKernel]]:
+    """Our launches, on an AMD GPU if `hip`, and the kernels that PyTorch runs beside them."""
+    with mock.patch.object(torch.version, "hip", "6.4" if hip else None):
+        with record_launches(), TorchKernels(convolves=False):
+            case.ours()  # what a first call builds for the following ones is not theirs
+        with record_launches() as launches, TorchKernels(convolves=False) as torch_side:
+            case.ours()
     return launches, torch_side.kernels
 
 
 def described(launch: Launch) -> dict[str, Any]:
     """What a launch asks for, and what its kernel, compiled for sm_90, needs."""
-    resources = nvidia(compile_launch(launch, GPUTarget("cuda", 90, 32)))
+    resources = nvidia(compile_launch(launch, _SM_90))
     return {
         "kernel": launch.name,
         "programs": math.prod(launch.grid),
@@ -48,12 +52,15 @@ def described(launch: Launch) -> dict[str, Any]:
     }
 
 
-def elsewhere(launch: Launch) -> dict[str, dict[str, int]]:
-    """What the kernel needs on the other targets."""
-    return {
-        name: (amd if target.backend == "hip" else nvidia)(compile_launch(launch, target)).as_dict()
-        for name, target in TARGETS.items()
-    }
+def elsewhere(case: Case) -> list[dict[str, dict[str, int]]]:
+    """What each launch's kernel needs on the other targets."""
+    launches = {hip: recorded(case, hip)[0] for hip in (False, True)}
+    needs: list[dict[str, dict[str, int]]] = [{} for _ in launches[False]]
+    for name, target in _ELSEWHERE.items():
+        hip = target.backend == "hip"
+        for entry, launch in zip(needs, launches[hip], strict=True):
+            entry[name] = (amd if hip else nvidia)(compile_launch(launch, target)).as_dict()
+    return needs
 
 
 def stock(case: Case) -> list[dict[str, Any]]:

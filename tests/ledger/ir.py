@@ -56,7 +56,7 @@ class Region:
 
 
 class _Reader:
-    """Reads functions; what they call is put in the call's place. A name counts until the region ends that defines it."""
+    """Reads functions; what they call is put in the call's place. A name is known until its region ends."""
 
     def __init__(self, text: str) -> None:
         self.functions: dict[str, tuple[list[str], list[str]]] = {}
@@ -127,7 +127,9 @@ class _Reader:
         assert found, f"a loop of unknown form: {line}"
         induction, *bounds = found.groups()[:4]
         carried = [pair.split(" = ") for pair in (found[5] or "").split(", ") if pair]
-        operation = Operation("scf.for", line, "", [scope[used] for used in (*bounds, *(start for _, start in carried))])
+        operation = Operation(
+            "scf.for", line, "", [scope[used] for used in (*bounds, *(start for _, start in carried))]
+        )
         body = Region([Value(operation, index) for index in range(1 + len(carried))])
         names = [induction, *(name for name, _ in carried)]
         self._fill(body, {**scope, **dict(zip(names, body.arguments, strict=True))})

@@ -80,10 +80,8 @@ class TorchKernels(TorchDispatchMode):
         if name in _COMPOSITE:
             with self:
                 return func.decompose(*args, **kwargs)
-        if self.convolves or name not in _CONVOLUTIONS:
-            result = func(*args, **kwargs)
-        else:
-            result = _imagined(func, args, kwargs)
+        skipped = name in _CONVOLUTIONS and not self.convolves
+        result = _imagined(func, args, kwargs) if skipped else func(*args, **kwargs)
         to_cpu = name == "_to_copy" and str(kwargs.get("device", "")).startswith("cpu")
         if name in _WAITS or to_cpu:
             self.waits.append(name)

@@ -106,7 +106,7 @@ class _Count:
 
     def _what_masks_need(self) -> set[Value]:
         wanted: list[Value] = []
-        inside: dict[Value, tuple[Operation, int]] = {}  # a loop's own values
+        inside: dict[Value, tuple[Operation | None, int]] = {}  # a loop's own values
         for operation in self.body.walk():
             if operation.name == "tt.load":
                 wanted += operation.operands[1:2]
@@ -249,7 +249,11 @@ class _Count:
             return np.where(_of_rank(condition, yes.ndim - 1), yes, no)
         if name in ("arith.extsi", "arith.extui", "arith.trunci", "arith.bitcast"):
             source, target = (element(side) for side in types.split(" to "))
-            if name == "arith.extsi" and source == "i1" or name == "arith.bitcast" and source != target:
+            negative, reinterpreted = (
+                name == "arith.extsi" and source == "i1",
+                name == "arith.bitcast" and source != target,
+            )
+            if negative or reinterpreted:
                 raise NotImplementedError(f"{self.launch.name}: a mask depends on {operation.text} : {types}")
             return programs[operands[0]].astype(_INTEGERS[target])
         if name == "tt.make_range":

@@ -120,7 +120,7 @@ def _convolution(
     size: int,
     form: str | None,
 ) -> Case:
-    """Forward and backward of a 3×3 convolution whose output is `size`² pixels; `form`, where it is not to be chosen."""
+    """Forward and backward of a 3×3 convolution whose output is `size`² pixels; `form` where it is not to be chosen."""
     c_in = shape[1]
     x = _images(*shape).requires_grad_()
     weight = _images(c_out, c_in, 3, 3).requires_grad_()
@@ -141,8 +141,12 @@ def _upsample_conv2d(images: int, c_in: int, c_out: int, size: int, form: str | 
     def stock(x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(F.interpolate(x, scale_factor=2), weight, padding=1)
 
-    ours = functional.upsample_conv2d
-    return _convolution(lambda x, w: ours(x, w), stock, (images, c_in, size, size), c_out, 2 * size, form)
+    def ours(x: Tensor, weight: Tensor) -> Tensor:
+        y = functional.upsample_conv2d(x, weight)
+        assert isinstance(y, Tensor)  # no statistics
+        return y
+
+    return _convolution(ours, stock, (images, c_in, size, size), c_out, 2 * size, form)
 
 
 def _conv2d_avg_pool2d(images: int, channels: int, size: int) -> Case:
@@ -219,7 +223,7 @@ def _upsample_add(batch: int) -> Case:
 
 
 # BigGAN-128, with 96 channels, and the 32 images that are a GPU's share of a batch of 256 on eight: the generator's
-# convolutions after its upsamplings, from the narrowest image on, and its norms; the discriminator's before its poolings.
+# convolutions after its upsamplings, smallest image first, and its norms; the discriminator's before its poolings.
 _UP = [(1536, 1536, 4), (1536, 768, 8), (768, 384, 16), (384, 192, 32), (192, 96, 64)]
 _NORMS = [(1536, 4), (1536, 8), (768, 16), (384, 32), (192, 64), (96, 128)]
 _DOWN = [(96, 128), (192, 64), (384, 32), (768, 16), (1536, 8)]

@@ -18,8 +18,8 @@ from fastgan.ops.upfirdn2d.arguments import accumulator, filter_size, in_format,
 
 __all__ = ["unsupported_reason", "upfirdn2d"]
 
-#: Outputs of a program: (taps along x below, outputs). More taps keep more loads in flight.
-_BLOCKS = ((5, 512), (1 << 62, 256))
+#: Bytes of a program's outputs: (taps along x below, bytes). Few taps: 16 a thread; more keep more loads in flight.
+_BLOCKS = ((5, 2048), (1 << 62, 1024))
 #: Planes that are put together for the sake of full blocks have at most so many elements: places fit in 32 bits.
 _GROUP = 1 << 20
 #: With more taps than this for each output, a separable filter is cheaper in two passes than in one.
@@ -33,6 +33,33 @@ def _first_tap(output, padding, UP: tl.constexpr, DOWN: tl.constexpr):
     # Rounded up, of numbers that may be negative, which division rounds towards zero.
     element = tl.where(place > 0, (place + UP - 1) // UP, -((-place) // UP))
     return element * UP - place, element
+
+
+@triton.jit
+def _tap(filter_ptr, first, phase, present, TAPS: tl.constexpr, UP: tl.constexpr, FLIP: tl.constexpr):
+    """The tap `first` + phase of each output, of UP phases: one number for each phase, read once for all outputs."""
+    tap = None
+    for p in tl.static_range(UP):
+        k = first + p
+        stored = k if FLIP else TAPS - 1 - k
+        number = tl.load(filter_ptr + stored, mask=present & (k < TAPS), other=0.0)
+        tap = number if p == 0 else tl.where(phase == p, number, tap)
+    return tap
+
+
+@triton.jit
+def _matrix_tap(
+    filter_ptr, first_y, phase_y, first_x, phase_x,
+    TAPS_Y: tl.constexpr, TAPS_X: tl.constexpr, UP_Y: tl.constexpr, UP_X: tl.constexpr, FLIP: tl.constexpr,
+):  # fmt: skip
+    """The same of a filter that is not separable."""
+    tap = None
+    for p in tl.static_range(UP_Y):
+        k = first_y + p
+        row = filter_ptr + (k if FLIP else TAPS_Y - 1 - k) * TAPS_X
+        number = _tap(row, first_x, phase_x, k < TAPS_Y, TAPS_X, UP_X, FLIP)
+        tap = number if p == 0 else tl.where(phase_y == p, number, tap)
+    return tap
 
 
 @triton.jit(do_not_specialize=["planes", "padding_y", "padding_x"])
@@ -83,7 +110,6 @@ def upfirdn2d_kernel(
         iy = element_y + i
         ky = tap_y + i * UP_Y
         inside_y = mask & (iy >= 0) & (iy < height) & (ky < TAPS_Y)
-        stored_y = ky if FLIP else TAPS_Y - 1 - ky
         sum_x = tl.zeros((BLOCK,), ACC)
         for j in tl.static_range((TAPS_X + UP_X - 1) // UP_X):
             ix = element_x + j
@@ -91,12 +117,13 @@ def upfirdn2d_kernel(
             inside = inside_y & (ix >= 0) & (ix < width) & (kx < TAPS_X)
             value = tl.load(source + start + (iy * width + ix) * inner, mask=inside, other=0.0).to(ACC)
             if filter_ptr is not None:
-                stored_x = kx if FLIP else TAPS_X - 1 - kx
-                at = stored_x if SEPARABLE else stored_y * TAPS_X + stored_x
-                value *= tl.load(filter_ptr + at, mask=inside, other=0.0)
+                if SEPARABLE:
+                    value *= _tap(filter_ptr, j * UP_X, tap_x, True, TAPS_X, UP_X, FLIP)
+                else:
+                    value *= _matrix_tap(filter_ptr, i * UP_Y, tap_y, j * UP_X, tap_x, TAPS_Y, TAPS_X, UP_Y, UP_X, FLIP)
             sum_x += value
         if SEPARABLE and filter_ptr is not None:
-            sum_x *= tl.load(filter_ptr + stored_y, mask=inside_y, other=0.0)
+            sum_x *= _tap(filter_ptr, i * UP_Y, tap_y, True, TAPS_Y, UP_Y, FLIP)
         total += sum_x
     total *= tl.full((), gain, ACC)
     tl.store(target + place, total.to(output_ptr.dtype.element_ty), mask=mask)
@@ -119,7 +146,7 @@ def _launch(
     planes = batch * channels // inner
     size = output.shape[2] * output.shape[3] * inner
     group = max(1, min(planes, _GROUP // max(size, height * width * inner)))
-    block = next(size for below, size in _BLOCKS if -(-taps[1] // up[0]) < below)
+    block = next(size for below, size in _BLOCKS if -(-taps[1] // up[0]) < below) // output.element_size()
     blocks = triton.cdiv(group * size, block)
     with torch.cuda.device_of(input):
         upfirdn2d_kernel[(triton.cdiv(planes, group) * blocks,)](
