@@ -62,7 +62,7 @@ SAMPLES = [
     _sample("gaps", (2, 3, 4, 4), 2, "gaps", running=True, act="relu", **TRAINING),
     _sample("expanded", (2, 3, 3, 4), 2, "expanded", affine=None, act="lrelu", alpha=0.1, **TRAINING),
     _sample("statistics", (2, 3, 4, 3), 4, "channels_last", statistics=True, act="relu", **TRAINING),
-    _sample("eval", (2, 2, 3, 2), 3, affine=(True, True), running=True, act="relu"),
+    _sample("eval", (2, 2, 2, 3), 2, running=True, act="relu"),
     _sample("eval-channels_last", (2, 3, 4, 3), 4, "channels_last", affine=(True, False), running=True, act="lrelu"),
     _sample("1x1", (2, 3, 3, 4), 2, kernel=1, act="relu", **TRAINING),
     _sample("linear", (2, 2, 3, 1), 2, "channels_last", **TRAINING),

@@ -108,21 +108,23 @@ def upsample_conv2d_kernel(
         tap += BLOCK_IN
     own = here & (cell // TILE_COLS < TILE_ROWS - 1) & (cell % TILE_COLS < TILE_COLS - 1)
     mask = own[:, None] & (o < c_out)[None, :]
-    at = (((n.to(tl.int64) * 2 * height + 2 * i) * 2 * width + 2 * j) * c_out)[:, None] + o[None, :]
-    below = at + tl.cast(2 * width, tl.int64) * c_out
+    place = (((n.to(tl.int64) * 2 * height + 2 * i) * 2 * width + 2 * j) * c_out)[:, None] + o[None, :]
+    at = output_ptr + place
+    line = tl.cast(2 * width, tl.int64) * c_out
+    below = at + line
     bias = tl.zeros((BLOCK_OUT,), tl.float32)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + o, mask=o < c_out, other=0.0).to(tl.float32)
     count = tl.sum(own.to(tl.float32))
     # One output after the other, that few registers are alive at a time.
     upper, lower = eo + _later(ee, 1, CELLS, BLOCK_OUT), oo + _later(oe, 1, CELLS, BLOCK_OUT)
-    mean01, m201 = write(output_ptr, residual_ptr, at + c_out, upper + lower, bias, mask, count, partial_ptr)
+    mean01, m201 = write(at + c_out, residual_ptr, place + c_out, upper + lower, bias, mask, count, partial_ptr)
     sums = lower + _later(upper, TILE_COLS, CELLS, BLOCK_OUT)
-    mean11, m211 = write(output_ptr, residual_ptr, below + c_out, sums, bias, mask, count, partial_ptr)
+    mean11, m211 = write(below + c_out, residual_ptr, place + line + c_out, sums, bias, mask, count, partial_ptr)
     upper, lower = ee + eo, oe + oo
-    mean00, m200 = write(output_ptr, residual_ptr, at, upper + lower, bias, mask, count, partial_ptr)
+    mean00, m200 = write(at, residual_ptr, place, upper + lower, bias, mask, count, partial_ptr)
     sums = lower + _later(upper, TILE_COLS, CELLS, BLOCK_OUT)
-    mean10, m210 = write(output_ptr, residual_ptr, below, sums, bias, mask, count, partial_ptr)
+    mean10, m210 = write(below, residual_ptr, place + line, sums, bias, mask, count, partial_ptr)
     if partial_ptr is not None:
         place = tl.program_id(0).to(tl.int64) * c_out + o
         store_four(
@@ -146,7 +148,9 @@ class Tile(NamedTuple):
 def tile_of(input: Tensor, c_out: int, prologue: Prologue = NOTHING) -> Tile:
     """The block for such an input: by shape, dtype and vendor alone."""
     width = input.shape[3]
-    cells, *rest = block_for(input, c_out, 32 if prologue.act is None else 16)  # what it normalises is in registers too
+    cells, *rest = block_for(
+        input, c_out, 32, 32 if prologue.act is None else 16
+    )  # what it normalises is in registers too
 
     def written(cols: int) -> float:
         """The share of cells that are written."""

@@ -67,16 +67,16 @@ def product(a, tap_ptr, mask, sums):
 
 
 @triton.jit
-def write(output_ptr, residual_ptr, at, sums, bias, mask, count, partial_ptr):
-    """Store the sums with what is added to them.
+def write(pointers, residual_ptr, at, sums, bias, mask, count, partial_ptr):
+    """Store the sums with the bias and the residual, which is `at` its first element.
 
     Returns mean and squared deviations of what is stored, of `count` cells, where wanted.
     """
     y = sums + bias[None, :]
     if residual_ptr is not None:
         y += tl.load(residual_ptr + at, mask=mask, other=0.0).to(tl.float32)
-    y = y.to(output_ptr.dtype.element_ty)
-    tl.store(output_ptr + at, y, mask=mask)
+    y = y.to(pointers.dtype.element_ty)
+    tl.store(pointers, y, mask=mask)
     if partial_ptr is not None:
         y = y.to(tl.float32)
         count = tl.where(count > 0, count, 1.0)
@@ -136,11 +136,13 @@ class Block(NamedTuple):
     stages: int
 
 
-def block_for(input: Tensor, c_out: int, c_in: int) -> Block:
-    """The block for such an input, with at most `c_in` channels of it: by shape, dtype and vendor alone."""
+def block_for(input: Tensor, c_out: int, most_out: int, most_in: int) -> Block:
+    """The block for such an input, of at most so many channels: by shape, dtype and vendor alone."""
     wide = input.dtype == torch.float32
     # As many accumulators as registers hold without spilling, on every architecture.
     cells = 32 if wide else 64 if torch.version.hip else 128
-    block_out = 32 if c_out % 16 == 0 and c_out > 16 else 16  # a channel is written alone where they are not aligned
-    block_in = min(16 if wide else c_in, max(16, triton.next_power_of_2(input.shape[1])))
+    block_out = (
+        most_out if c_out % 16 == 0 and c_out > 16 else 16
+    )  # a channel is written alone where they are not aligned
+    block_in = min(16 if wide else most_in, max(16, triton.next_power_of_2(input.shape[1])))
     return Block(cells, block_out, block_in, 8 if wide else cells // 16, 1 if torch.version.hip else 3)

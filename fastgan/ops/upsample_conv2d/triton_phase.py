@@ -106,16 +106,18 @@ def upsample_conv2d_phase_kernel(
         pixel += BLOCK_IN
         tap += BLOCK_IN
     mask = known[:, None] & (o < c_out)[None, :]
-    at = (((n.to(tl.int64) * 2 * height + 2 * i) * 2 * width + 2 * j) * c_out)[:, None] + o[None, :]
-    lower = at + tl.cast(2 * width, tl.int64) * c_out
+    place = (((n.to(tl.int64) * 2 * height + 2 * i) * 2 * width + 2 * j) * c_out)[:, None] + o[None, :]
+    at = output_ptr + place
+    under = tl.cast(2 * width, tl.int64) * c_out
+    lower = at + under
     bias = tl.zeros((BLOCK_OUT,), tl.float32)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + o, mask=o < c_out, other=0.0).to(tl.float32)
     count = tl.sum(known.to(tl.float32))
-    mean00, m200 = write(output_ptr, residual_ptr, at, ee, bias, mask, count, partial_ptr)
-    mean01, m201 = write(output_ptr, residual_ptr, at + c_out, eo, bias, mask, count, partial_ptr)
-    mean10, m210 = write(output_ptr, residual_ptr, lower, oe, bias, mask, count, partial_ptr)
-    mean11, m211 = write(output_ptr, residual_ptr, lower + c_out, oo, bias, mask, count, partial_ptr)
+    mean00, m200 = write(at, residual_ptr, place, ee, bias, mask, count, partial_ptr)
+    mean01, m201 = write(at + c_out, residual_ptr, place + c_out, eo, bias, mask, count, partial_ptr)
+    mean10, m210 = write(lower, residual_ptr, place + under, oe, bias, mask, count, partial_ptr)
+    mean11, m211 = write(lower + c_out, residual_ptr, place + under + c_out, oo, bias, mask, count, partial_ptr)
     if partial_ptr is not None:
         place = tl.program_id(0).to(tl.int64) * c_out + o
         store_four(
@@ -148,7 +150,7 @@ def phase(
     size = (n, c_out, 2 * height, 2 * width)
     output = torch.empty(size, dtype=input.dtype, device=input.device, memory_format=torch.channels_last)
     residual = None if residual is None else residual.contiguous(memory_format=torch.channels_last)
-    block = block_for(input, c_out, 16)
+    block = block_for(input, c_out, 32 if prologue.act is None else 16, 16)
     blocks = triton.cdiv(n * height * width, block.cells)
     partial = None if statistics is None else empty_partials(output, blocks)
     with torch.cuda.device_of(input):
