@@ -43,11 +43,11 @@ unit: $(VENV)/.dev  ## all tests that need no process of their own
 
 interpreter: $(VENV)/.dev  ## Triton kernels, executed on the CPU by Triton's interpreter
 	$(call announce,Triton kernels interpreted)
-	FASTGAN_STATUS=$(STATUS)/interpreter.json TRITON_INTERPRET=1 $(PYTEST) $(IN_PARALLEL) -m interpreter
+	FASTGAN_STATUS=$(STATUS)/interpreter.json TRITON_INTERPRET=1 $(PYTEST) $(IN_PARALLEL) -m interpreter tests/triton_interp tests/ledger
 
 aot: $(VENV)/.dev  ## GPU kernels, compiled ahead of time for every target
 	$(call announce,GPU kernels compiled)
-	FASTGAN_STATUS=$(STATUS)/aot.json $(PYTEST) $(IN_PARALLEL) -m aot
+	FASTGAN_STATUS=$(STATUS)/aot.json $(PYTEST) $(IN_PARALLEL) -m aot tests/aot tests/ledger
 
 status: unit interpreter aot  ## docs/status.md is what these three steps have shown
 	$(call announce,docs/status.md is up to date)
@@ -60,7 +60,8 @@ levels: $(VENV)/.dev  ## the CPU kernels at the ISA levels below this machine's 
 	done
 
 # The tests run in a copy of the tree that holds the sanitized extension. The leak checker stays off: it would report Python.
-# Only Python's output is captured: a sanitizer's report comes just before the process ends.
+# Only Python's output is captured: a sanitizer's report comes just before the process ends. Two threads each, for what
+# kernels allocate and share by thread.
 SANITIZED := build/sanitize
 LOWEST_LEVEL := $(if $(filter x86_64,$(shell uname -m)),v2,base)
 sanitize: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -72,13 +73,13 @@ sanitize: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer and UndefinedB
 	    -DCMAKE_CXX_COMPILER=$(CXX) --log-level=WARNING -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
 	    -DCMAKE_INSTALL_PREFIX=$(CURDIR)/$(SANITIZED)/tree/fastgan
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build $(SANITIZED)/cmake --target install
-	cd $(SANITIZED)/tree && FASTGAN_CPU_ISA=$(LOWEST_LEVEL) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	cd $(SANITIZED)/tree && OMP_NUM_THREADS=2 FASTGAN_CPU_ISA=$(LOWEST_LEVEL) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
-	    $(CURDIR)/$(PYTEST) --capture=sys $(CPU_OPS)
+	    $(CURDIR)/$(PYTEST) --capture=sys $(IN_PARALLEL) $(CPU_OPS)
 
 packaging: $(VENV)/.dev  ## sdist and wheels: built, installed in clean environments, used
 	$(call announce,wheels and environments)
-	$(PYTEST) -m packaging
+	$(PYTEST) tests/packaging
 
 format: $(VENV)/.dev  ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .
