@@ -8,7 +8,7 @@ from torch import Tensor
 
 import fastgan
 from fastgan.functional import norm_act
-from fastgan.nn import BatchNormAct2d
+from fastgan.nn import BatchNormAct2d, UpsampleConv2d
 from tests.tolerances import assert_close
 
 SIZES = (3, 5)  # of the two batches
@@ -16,12 +16,17 @@ CHANNELS = 4
 
 
 def _derivatives(
-    norm: BatchNormAct2d, x: Tensor, weight: Tensor, bias: Tensor, cotangents: list[Tensor]
+    norm: BatchNormAct2d,
+    then: UpsampleConv2d | None,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    cotangents: list[Tensor],
 ) -> list[Tensor]:
     """The output, its first derivatives, and those of the sum of these times `cotangents`."""
     grad, *second_cotangents = cotangents
     leaves = [t.detach().requires_grad_() for t in (x, weight, bias, grad)]
-    y = norm.apply_with(*leaves[:3])
+    y = norm.apply_with(*leaves[:3], then=then)
     first = torch.autograd.grad(y, leaves[:3], leaves[3], create_graph=True)
     second = torch.autograd.grad(first, [leaves[0], leaves[1], leaves[3]], second_cotangents)
     return [y, *first, *second]
@@ -36,15 +41,19 @@ def _compare(rank: int, backend: str) -> None:
     n = sum(SIZES)
     x = normal(n, CHANNELS, 5, 3).contiguous(memory_format=torch.channels_last) * 2 + 1
     weight, bias = normal(n, CHANNELS), normal(n, CHANNELS)
-    cotangents = [normal(*x.shape), normal(*x.shape), normal(n, CHANNELS), normal(n, CHANNELS)]
+    cotangents = [normal(*x.shape), normal(n, CHANNELS), normal(n, CHANNELS)]
+    torch.manual_seed(0)
+    conv = UpsampleConv2d(CHANNELS, 2, 3, dtype=torch.float64)
     alone = BatchNormAct2d(CHANNELS, affine=False, act="lrelu", dtype=torch.float64)
     shared = BatchNormAct2d(CHANNELS, affine=False, act="lrelu", dtype=torch.float64, process_group=dist.group.WORLD)
     mine = slice(0, SIZES[0]) if rank == 0 else slice(SIZES[0], n)
     with fastgan.use_backend(backend):
-        expected = _derivatives(alone, x, weight, bias, cotangents)
-        actual = _derivatives(shared, x[mine], weight[mine], bias[mine], [c[mine] for c in cotangents])
-        for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
-            assert_close(a, e[mine], torch.float64, f"{backend}: tensor {i}")
+        for then, grad in ((None, normal(*x.shape)), (conv, normal(n, 2, 10, 6))):
+            expected = _derivatives(alone, then, x, weight, bias, [grad, *cotangents])
+            own = [c[mine] for c in (grad, *cotangents)]
+            actual = _derivatives(shared, then, x[mine], weight[mine], bias[mine], own)
+            for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
+                assert_close(a, e[mine], torch.float64, f"{backend}: tensor {i}")
         for name, buffer in shared.named_buffers():
             assert_close(buffer, alone.get_buffer(name), torch.float64, f"{backend}: {name}")
         # Each process's statistics from elsewhere, and parameters that all samples share.

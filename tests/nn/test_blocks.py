@@ -181,6 +181,15 @@ def test_a_gradient_penalty_runs_no_pass_over_zeros() -> None:
     assert counted.count == 3
 
 
+def test_a_hook_on_the_norm_sees_what_the_norm_makes() -> None:
+    block, x, seen = ResBlockUp(4, 6), torch.randn(2, 4, 5, 5), []
+    with fastgan.use_backend("cpu"):
+        expected = copy.deepcopy(block)(x)
+        block.norm1.register_forward_hook(lambda norm, arguments, y: seen.append(y.shape))
+        torch.testing.assert_close(block(x), expected)
+    assert seen == [x.shape]
+
+
 def test_statistics_that_nobody_gathers_are_none() -> None:
     x = torch.randn(2, 4, 4, 4)
     for options in ({"residual": False}, {"upsample": False}):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor
 
 import fastgan
 from fastgan.functional import norm_act, norm_act_upsample_conv2d, upsample_conv2d
+from fastgan.nn import ConditionalBatchNorm2d, ResBlockUp
 from fastgan.ops import tuned
 from fastgan.ops.upsample_conv2d import triton_plan
 from fastgan.ops.upsample_conv2d.triton import KERNELS
@@ -120,3 +123,20 @@ def test_what_is_not_written_is_not_saved_and_made_again_only_for_the_weight(mon
         assert "norm_act_fwd_kernel" not in [launch.name for launch in launches]
         torch.autograd.grad(y, tensors["weight"], torch.ones_like(y))
         assert [launch.name for launch in launches].count("norm_act_fwd_kernel") == 1
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_block_hands_its_norm_to_the_kernel(training: bool) -> None:
+    block = ResBlockUp(16, 8, norm=partial(ConditionalBatchNorm2d, num_classes=3, act="relu")).train(training)
+    exact = copy.deepcopy(block).double()
+    block = block.bfloat16().to(memory_format=torch.channels_last)
+    x, labels = torch.randn(2, 16, 4, 4).bfloat16(), torch.tensor([0, 2])
+    with fastgan.use_backend("triton"), record_launches() as launches, torch.no_grad():
+        y = block(x.contiguous(memory_format=torch.channels_last), labels)
+    names = [launch.name for launch in launches]
+    assert "upsample_conv2d_kernel" in names
+    assert names.count("norm_act_fwd_kernel") == 1, "the second norm's"
+    with fastgan.use_backend("reference"), torch.no_grad():
+        assert_close(y, exact(x.double(), labels), torch.bfloat16)
+    if training:
+        assert_close(block.norm1.norm.running_mean, exact.norm1.norm.running_mean, torch.bfloat16)

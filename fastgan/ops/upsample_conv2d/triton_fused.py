@@ -148,9 +148,7 @@ class Tile(NamedTuple):
 def tile_of(input: Tensor, c_out: int, prologue: Prologue = NOTHING) -> Tile:
     """The block for such an input: by shape, dtype and vendor alone."""
     width = input.shape[3]
-    cells, *rest = block_for(
-        input, c_out, 32, 32 if prologue.act is None else 16
-    )  # what it normalises is in registers too
+    cells, *rest = block_for(input, c_out, 32 if prologue.act is None else 16)  # what it normalises is in registers too
 
     def written(cols: int) -> float:
         """The share of cells that are written."""

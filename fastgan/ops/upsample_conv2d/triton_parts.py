@@ -136,13 +136,11 @@ class Block(NamedTuple):
     stages: int
 
 
-def block_for(input: Tensor, c_out: int, most_out: int, most_in: int) -> Block:
-    """The block for such an input, of at most so many channels: by shape, dtype and vendor alone."""
+def block_for(input: Tensor, c_out: int, most_in: int) -> Block:
+    """The block for such an input, with at most `most_in` channels of it: by shape, dtype and vendor alone."""
     wide = input.dtype == torch.float32
     # As many accumulators as registers hold without spilling, on every architecture.
     cells = 32 if wide else 64 if torch.version.hip else 128
-    block_out = (
-        most_out if c_out % 16 == 0 and c_out > 16 else 16
-    )  # a channel is written alone where they are not aligned
+    block_out = 32 if c_out % 16 == 0 and c_out > 16 else 16  # a channel is written alone where they are not aligned
     block_in = min(16 if wide else most_in, max(16, triton.next_power_of_2(input.shape[1])))
     return Block(cells, block_out, block_in, 8 if wide else cells // 16, 1 if torch.version.hip else 3)

@@ -15,6 +15,7 @@ from fastgan.ops.triton_moments import empty_partials, merge
 from fastgan.ops.triton_support import tl, triton
 from fastgan.ops.upsample_conv2d.triton_parts import (
     NOTHING,
+    Block,
     Prologue,
     activated,
     affine,
@@ -135,6 +136,14 @@ def added_taps(weight: Tensor) -> Tensor:
     return taps.to(weight.dtype)
 
 
+def _block(input: Tensor) -> Block:
+    """Smaller than the fused kernel's: nine blocks of the input and sixteen of taps are on their way."""
+    block = block_for(input, 16, 16)
+    if input.dtype == torch.float32:
+        return block
+    return block._replace(cells=64, warps=4, stages=min(block.stages, 2))
+
+
 def phase(
     input: Tensor,
     weight: Tensor,
@@ -150,7 +159,7 @@ def phase(
     size = (n, c_out, 2 * height, 2 * width)
     output = torch.empty(size, dtype=input.dtype, device=input.device, memory_format=torch.channels_last)
     residual = None if residual is None else residual.contiguous(memory_format=torch.channels_last)
-    block = block_for(input, c_out, 32 if prologue.act is None else 16, 16)
+    block = _block(input)
     blocks = triton.cdiv(n * height * width, block.cells)
     partial = None if statistics is None else empty_partials(output, blocks)
     with torch.cuda.device_of(input):
