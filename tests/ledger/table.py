@@ -27,8 +27,8 @@ when a number gets worse.
 - **Necessary**: the bytes that must move: each tensor once for each pass that has to touch it.
 - **GFLOP**: multiplications and additions of convolutions; in our kernels those that tensor cores are asked for.
 - **Predicted**: for each kernel the longer of its bytes, once, at {BANDWIDTH / 1e12:.2f} TB/s and its operations at
-  {ARITHMETIC / 1e12:.0f} TFLOP/s (the peaks of an H100 SXM), plus an assumed {LAUNCH * 1e6:.0f} µs a launch, on both
-  sides. These are predictions from a roofline, *not measurements*: no kernel reaches the peaks.
+  {ARITHMETIC / 1e12:.0f} TFLOP/s, the peaks of an H100 SXM; and {LAUNCH * 1e6:.0f} µs a launch, an assumption. On both
+  sides these are predictions from a roofline, *not measurements*: no kernel reaches the peaks.
 """
 
 
