@@ -49,9 +49,10 @@ def _geometry(input: Tensor, weight: Tensor, padding: list[int]) -> _Geometry:
     return _Geometry(n * height * width, tile, tiles, weight.shape[1], weight.shape[0])
 
 
-@torch.compiler.assume_constant_result  # a traced call cannot look at the machine
 def _lanes() -> int:
     """Floats in a vector of the ISA level in use, or 0 where it was not measured."""
+    if torch.compiler.is_compiling():  # a traced call cannot look at the machine; the op looks again when it runs
+        return max(LANES.values())
     return LANES.get(native.isa_level() or "", 0)
 
 
