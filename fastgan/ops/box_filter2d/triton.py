@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fastgan.ops.bias_act.triton_activations import slope, value
 from fastgan.ops.layout import image_format
+from fastgan.ops.resampling import moments
 from fastgan.ops.triton_images import block_of, plan
 from fastgan.ops.triton_moments import add_row, empty_partials, merge, store_block
 from fastgan.ops.triton_support import tl, triton, unsupported_reason
@@ -142,8 +143,10 @@ def box(
     input_gate, output_gate, residual = (
         None if x is None else x.contiguous(memory_format=layout) for x in (input_gate, output_gate, residual)
     )
-    cut = plan(input, rows, out_width, reduces=statistics is not None)
-    partial = None if statistics is None else empty_partials(output, cut.partials)
+    # With a residual too the kernel needs more registers than sm_80 and sm_100 have for it: a pass of their own.
+    gathers = statistics is not None and residual is None
+    cut = plan(input, rows, out_width, reduces=gathers)
+    partial = empty_partials(output, cut.partials) if gathers else None
     with torch.cuda.device_of(input):
         box_filter2d_kernel[cut.grid](
             input, input_gate, output_gate, None if bias is None else bias.contiguous(), residual, output, partial,
@@ -152,6 +155,8 @@ def box(
         )  # fmt: skip
         if partial is not None and statistics is not None:
             merge(partial, statistics)
+    if statistics is not None and not gathers:
+        statistics.copy_(moments(output))
     return output
 
 
