@@ -86,7 +86,8 @@ def test_every_form(form: str, statistics: bool) -> None:
         y, gathered = kernels.upsample_conv2d(x, w, b, *arguments, residual, statistics)
         grad = torch.randn_like(y)
         grads = kernels.upsample_conv2d_backward(grad, x, w, *arguments, [True, True])
-    forward = {"stock": [], "quarter": [FLIP, BOX, MERGE], "fused": [FUSED, MERGE], "phase": [PHASE, MERGE]}[form]
+    # After a residual the box filter leaves the statistics to torch.
+    forward = {"stock": [], "quarter": [FLIP, BOX], "fused": [FUSED, MERGE], "phase": [PHASE, MERGE]}[form]
     backward = [] if form == "stock" else [FLIP, BOX, FLIP]
     names = [name for name in forward if statistics or name != MERGE] + backward
     assert sorted(launch.name for launch in launches) == sorted(names)
