@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fastgan.functional.normalization import move_running, norm_act, normalisation
+from fastgan.functional.normalization import move_running, normalisation
 from fastgan.functional.resampling import check_residual, convolution_padding, upsample_conv2d
+from fastgan.ops.norm_act import norm_act as _norm_act
 from fastgan.ops.norm_act_upsample_conv2d import norm_act_upsample_conv2d as _norm_act_upsample_conv2d
 from fastgan.ops.registry import current_backend
 from fastgan.ops.resampling import check_convolution, check_size
@@ -92,6 +93,10 @@ def norm_act_upsample_conv2d(
     backend = current_backend()
     if sides is not None:
         check_size(name, input, weight, sides, 2, 1)
+    done = normalisation(
+        name, input, running_mean, running_var, {"scale": scale, "shift": shift}, training, momentum, eps, "batch",
+        act, alpha, gain, statistics, process_group,
+    )  # fmt: skip
     if (
         scale_factor != 2
         or mode != "nearest"
@@ -99,20 +104,16 @@ def norm_act_upsample_conv2d(
         or _autocast_changes(input.dtype, input.device.type)
         or (backend is None and prefers_stock(input, weight, 4))
     ):
-        input = norm_act(
-            input, running_mean, running_var, scale, shift, training, momentum, eps,
-            act=act, alpha=alpha, gain=gain, statistics=statistics, process_group=process_group,
-        )  # fmt: skip
-        return upsample_conv2d(
-            input, weight, bias, scale_factor=scale_factor, mode=mode, padding=padding, groups=groups,
+        activation, mean, _, unbiased = _norm_act(input, *done, backend)
+        result = upsample_conv2d(
+            activation, weight, bias, scale_factor=scale_factor, mode=mode, padding=padding, groups=groups,
             residual=residual, return_statistics=return_statistics,
         )  # fmt: skip
-    done = normalisation(
-        name, input, running_mean, running_var, {"scale": scale, "shift": shift}, training, momentum, eps, "batch",
-        act, alpha, gain, statistics, process_group,
-    )  # fmt: skip
-    output, gathered, _, mean, _, unbiased = _norm_act_upsample_conv2d(
-        input, *done, weight, bias, sides, groups, residual, return_statistics, backend
-    )
+    else:
+        output, gathered, _, mean, _, unbiased = _norm_act_upsample_conv2d(
+            input, *done, weight, bias, sides, groups, residual, return_statistics, backend
+        )
+        result = (output, gathered) if return_statistics else output
+    # Last, so that a call that is refused moves nothing.
     move_running(done, input, running_mean, running_var, mean, unbiased, momentum)
-    return (output, gathered) if return_statistics else output
+    return result

@@ -54,3 +54,21 @@ def test_bad_arguments_are_named_and_nothing_is_written() -> None:
         with pytest.raises(kind, match=f"norm_act_upsample_conv2d: {message}"):
             norm_act_upsample_conv2d(**{**given, **options})
     assert running[0].tolist() == [0.0] * 3 and running[1].tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"residual": torch.zeros(2, 5, 3, 3)}, {"scale_factor": 0}, {"mode": "cubic"}],
+    ids=["residual", "scale_factor", "mode"],
+)
+@pytest.mark.parametrize("work", [0, 1e9], ids=["one op", "two ops"])
+def test_a_call_that_is_refused_moves_no_statistics(
+    options: dict[str, Any], work: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resampling_choice, "SMALLEST_WORK", work)
+    mean, var = torch.zeros(3), torch.ones(3)
+    with pytest.raises((ValueError, RuntimeError)):
+        norm_act_upsample_conv2d(
+            torch.randn(2, 3, 4, 4) + 5, torch.randn(5, 3, 3, 3), None, mean, var, training=True, **options
+        )
+    assert torch.equal(mean, torch.zeros(3)) and torch.equal(var, torch.ones(3))
