@@ -4,7 +4,9 @@
 #include <memory>
 #include <vector>
 
+#include "statistics.h"
 #include "winograd_gemm.h"
+#include "winograd_pixels.h"
 #include "winograd_tiles.h"
 
 namespace fastgan {
@@ -44,40 +46,72 @@ void transform_weight(const WinogradCall& call, const float* weight, int64_t fil
     for (int f = 0; f < filters; ++f)
       for (int c = 0; c < channels; ++c) gather(c, f);
   }
+  const float scale = call.divisor ? 1.0f / *call.divisor : 1.0f;
   for (int c = 0; c < kLanes; ++c) {
     Vector g[9], u[kSide * kSide];
-    for (int tap = 0; tap < 9; ++tap) g[tap] = load(taps[tap][c]);
+    for (int tap = 0; tap < 9; ++tap) g[tap] = load(taps[tap][c]) * scale;
     in_both_dimensions<3, kSide>(Transform<kTile>::weight, g, u);
     FASTGAN_UNROLL
     for (int k = 0; k < kSide * kSide; ++k) store(to + c * kLanes + k * points, u[k]);
   }
 }
 
-// Transforms the products of one tile and block of filters back, and writes what lies inside the image.
+// Writes the tiles of an output, and gathers their statistics.
 template <int kTile>
-inline void write_tile(const Grid& grid, const Grid::Place& place, const float* from, int64_t points, Vector bias,
-                       float* output, int64_t filters, int count, NonFinite& bad) {
-  constexpr int kSide = kTile + 2;
-  Vector m[kSide * kSide], y[kTile * kTile];
-  FASTGAN_UNROLL
-  for (int k = 0; k < kSide * kSide; ++k) m[k] = load(from + k * points);
-  in_both_dimensions<kSide, kTile>(Transform<kTile>::output, m, y);
-  for (int i = 0; i < kTile && place.y + i < grid.height; ++i)
-    for (int j = 0; j < kTile && place.x + j < grid.width; ++j) {
-      const Vector value = y[i * kTile + j] + bias;
-      float* to = output + ((place.image * grid.height + place.y + i) * grid.width + place.x + j) * filters;
-      bad.add(value);
-      count == kLanes ? store(to, value) : store_first(to, value, count);
-    }
-}
+class Write {
+ public:
+  Write(const WinogradCall& call, const WinogradEpilogue& after, const Grid& grid, float* output)
+      : after_(after), grid_(grid), filters_(call.filters), output_(output) {}
 
-template <int kTile>
-bool convolution(const WinogradCall& call, const float* input, const float* weight, const float* bias, float* output) {
+  // Transforms the products of one tile and block of filters, from `filter` on, back, and writes what lies inside the
+  // image.
+  void operator()(const Grid::Place& place, const float* from, int64_t points, Vector bias, int64_t filter,
+                  NonFinite& bad, ChannelStatistics<float>* statistics) const {
+    constexpr int kSide = kTile + 2;
+    Vector m[kSide * kSide], y[kTile * kTile];
+    FASTGAN_UNROLL
+    for (int k = 0; k < kSide * kSide; ++k) m[k] = load(from + k * points);
+    in_both_dimensions<kSide, kTile>(Transform<kTile>::output, m, y);
+    const int count = static_cast<int>(std::min<int64_t>(kLanes, filters_ - filter));
+    float written[(kTile * kTile + 1) * kLanes];
+    int64_t pixels = 0;
+    for (int i = 0; i < kTile && place.y + i < grid_.height; ++i)
+      for (int j = 0; j < kTile && place.x + j < grid_.width; ++j) {
+        const int64_t row = place.image * grid_.height + place.y + i, column = place.x + j;
+        const int64_t at = (row * grid_.width + column) * filters_ + filter;
+        Vector value = y[i * kTile + j] + bias;
+        if (after_.residual) value += load_first(after_.residual + residual_at(row, column, at, filter), count);
+        bad.add(value);
+        if (after_.gate) value = sloped(value, load_first(after_.gate + at, count), 1.0f, after_.below);
+        store_first(output_ + at, value, count);
+        if (statistics) store(written + pixels++ * count, value);
+      }
+    if (statistics) statistics->add(written, pixels, count, filter);
+  }
+
+ private:
+  int64_t residual_at(int64_t row, int64_t column, int64_t at, int64_t filter) const {
+    // Both sides of the output are even there: half a row of all images' rows is one of the residual's.
+    return after_.half ? (row / 2 * (grid_.width / 2) + column / 2) * filters_ + filter : at;
+  }
+
+  const WinogradEpilogue& after_;
+  const Grid& grid_;
+  const int64_t filters_;
+  float* const output_;
+};
+
+template <int kTile, WinogradPrologue::Kind kKind>
+bool convolution(const WinogradCall& call, const WinogradPrologue& before, const WinogradEpilogue& after,
+                 const float* input, const float* weight, float* output) {
   constexpr int kSide = kTile + 2, kPoints = kSide * kSide;
   const Grid grid = grid_of(call);
   const int64_t tiles = grid.tiles(), out_blocks = blocks_of(call.filters);
   const int64_t in_blocks = std::max<int64_t>(blocks_of(call.channels), 1);  // no channels are a block of zeros
-  if (tiles == 0 || call.filters == 0) return true;
+  if (tiles == 0 || call.filters == 0) {
+    if (after.statistics) std::fill_n(after.statistics, 2 * call.filters, 0.0f);
+    return true;
+  }
   // As many blocks of tiles for each thread, of as many tiles each.
   const int64_t rounds = (tiles + call.threads * kBlock - 1) / (call.threads * kBlock);
   const int64_t blocks = std::min(tiles, rounds * call.threads);
@@ -96,10 +130,15 @@ bool convolution(const WinogradCall& call, const float* input, const float* weig
   float* const zeros = memory + kPoints * weight_points + threads * own;
   float* const biases = zeros + depth;
   std::fill_n(zeros, depth + out_blocks * kLanes, 0.0f);
-  if (bias) std::copy_n(bias, call.filters, biases);
+  if (after.bias) std::copy_n(after.bias, call.filters, biases);
 
   const Images images{input, call.height, call.width, call.channels};
+  const Read<kKind> read(before, images, zeros);
+  const Write<kTile> write(call, after, grid, output);
   std::vector<NonFinite> bad(threads);
+  // One for each block of tiles, so that they do not depend on which thread took it.
+  std::vector<ChannelStatistics<float>> parts;
+  if (after.statistics) parts.assign(blocks, ChannelStatistics<float>(call.filters));
   for (int64_t first = 0; first < out_blocks; first += at_once) {
     const int64_t now = std::min(at_once, out_blocks - first);
     share(now * in_blocks, call.threads, [&](int64_t task, int) {
@@ -112,8 +151,8 @@ bool convolution(const WinogradCall& call, const float* input, const float* weig
       const Panels in(mine, in_blocks, block), out(mine + in_floats, at_once, block);
       for (int64_t t = 0; t < count; ++t) {
         const auto [image, y, x] = grid.place(begin + t);
-        transform_square<kSide, kSide>(Transform<kTile>::input, images, zeros, image, y - call.pad_height,
-                                       x - call.pad_width, 0, in_blocks, in, t);
+        transform_square<kSide, kSide>(Transform<kTile>::input, read, image, y - call.pad_height, x - call.pad_width, 0,
+                                       in_blocks, in, t);
       }
       const int64_t strips = (count + kRows - 1) / kRows;
       for (int k = 0; k < kPoints; ++k)
@@ -128,13 +167,13 @@ bool convolution(const WinogradCall& call, const float* input, const float* weig
       for (int64_t t = 0; t < count; ++t)
         for (int64_t o = 0; o < now; ++o) {
           const int64_t filter = (first + o) * kLanes;
-          write_tile<kTile>(grid, grid.place(begin + t), out.at(0, o, t), out.points, load(biases + filter),
-                            output + filter, call.filters,
-                            static_cast<int>(std::min<int64_t>(kLanes, call.filters - filter)), found);
+          write(grid.place(begin + t), out.at(0, o, t), out.points, load(biases + filter), filter, found,
+                after.statistics ? &parts[task] : nullptr);
         }
       bad[thread] = found;
     });
   }
+  if (after.statistics) merge_statistics(parts, call.filters, after.statistics);
   return std::none_of(bad.begin(), bad.end(), [](const NonFinite& each) { return each.found(); });
 }
 
@@ -154,11 +193,13 @@ float* scratch(int64_t floats) {
 
 }  // namespace winograd
 
-bool winograd_convolution(const WinogradCall& call, const float* input, const float* weight, const float* bias,
-                          float* output) {
+bool winograd_convolution(const WinogradCall& call, const WinogradPrologue& before, const WinogradEpilogue& after,
+                          const float* input, const float* weight, float* output) {
   using namespace winograd;
-  return call.tile == 4 ? convolution<4>(call, input, weight, bias, output)
-                        : convolution<2>(call, input, weight, bias, output);
+  return with_prologue(before.kind, [&](auto kind) {
+    return call.tile == 4 ? convolution<4, kind>(call, before, after, input, weight, output)
+                          : convolution<2, kind>(call, before, after, input, weight, output);
+  });
 }
 
 int64_t winograd_scratch() { return winograd::kept_floats * static_cast<int64_t>(sizeof(float)); }

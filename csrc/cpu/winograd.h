@@ -13,18 +13,40 @@ struct WinogradCall {
   // Where weight (filter, channel, tap) lies, in elements; taps are in order, or in reverse where `flipped`.
   int64_t filter_stride, channel_stride, tap_stride;
   bool flipped;
+  const float* divisor;  // of the weight, or null
   int threads;
 };
 
-// output [batch, height + 2 pad_height - 2, ..., filters] = the correlation of input and weight, + bias [filters] or
-// null. The input's gradient is the same with the weight's strides exchanged, flipped, and a padding of 2 - pad.
+// What becomes of the input's pixels x as they are read; beyond the border there are zeros all the same.
+struct WinogradPrologue {
+  enum Kind { kNothing, kGate, kAffine } kind = kNothing;
+  const float* gate = nullptr;                        // kGate: x (gate > 0 ? above : below), with a gate like the input
+  const float *mean = nullptr, *scale = nullptr,      // kAffine: z (z > 0 ? above : below) of z = (x - mean) scale +
+                                   *shift = nullptr;  // shift, vectors of the channels
+  int64_t scale_by_sample = 0, shift_by_sample = 0;   // between samples: 0 or the channels
+  float above = 1, below = 1;
+};
+
+// What becomes of the sums as they are written: + bias + residual, and then times (gate > 0 ? 1 : below). Each may be
+// null.
+struct WinogradEpilogue {
+  const float* bias = nullptr;      // [filters]
+  const float* residual = nullptr;  // like the output, or of half its height and width, to be upsampled
+  bool half = false;
+  const float* gate = nullptr;  // like the output
+  float below = 1;
+  float* statistics = nullptr;  // [2][filters]: means, and sums of squared deviations, are written here
+};
+
+// output [batch, height + 2 pad_height - 2, ..., filters] = the correlation of input and weight. The input's gradient
+// is the same with the weight's strides exchanged, flipped, and a padding of 2 - pad.
 // False where a result is not finite: then a direct convolution tells which of its own results are.
-bool winograd_convolution(const WinogradCall& call, const float* input, const float* weight, const float* bias,
-                          float* output);
+bool winograd_convolution(const WinogradCall& call, const WinogradPrologue& before, const WinogradEpilogue& after,
+                          const float* input, const float* weight, float* output);
 
 // grad_weight of the same convolution, at the weight's strides, from input and grad_output; false as above.
-bool winograd_weight_gradient(const WinogradCall& call, const float* input, const float* grad_output,
-                              float* grad_weight);
+bool winograd_weight_gradient(const WinogradCall& call, const WinogradPrologue& before, const float* input,
+                              const float* grad_output, float* grad_weight);
 
 // Bytes of scratch memory that the calling thread keeps from one call to the next.
 int64_t winograd_scratch();

@@ -29,12 +29,14 @@ inline void store(float* p, Vector v) { std::memcpy(p, &v, sizeof v); }
 
 // The first `count` lanes; the others are zero.
 inline Vector load_first(const float* p, int count) {
+  if (count == kLanes) return load(p);
   float lanes[kLanes];
   for (int i = 0; i < kLanes; ++i) lanes[i] = i < count ? p[i] : 0.0f;
   return load(lanes);
 }
 
 inline void store_first(float* p, Vector v, int count) {
+  if (count == kLanes) return store(p, v);
   float lanes[kLanes];
   store(lanes, v);
   for (int i = 0; i < kLanes; ++i)

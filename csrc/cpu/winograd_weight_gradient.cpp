@@ -1,6 +1,7 @@
 #include <vector>
 
 #include "winograd_gemm.h"
+#include "winograd_pixels.h"
 #include "winograd_tiles.h"
 
 namespace fastgan {
@@ -19,11 +20,13 @@ constexpr int64_t kSums = 9 * kLanes * 2 * kLanes;
 
 // A worker has a part of the tiles and a group of pairs of blocks of filters; there is nothing to wait for but the end.
 // Workers of one part transform the same input, those of one group have sums to be added.
-template <int kTile>
+template <int kTile, WinogradPrologue::Kind kKind>
 class WeightGradient {
  public:
-  WeightGradient(const WinogradCall& call, const float* input, const float* grad_output, float* grad_weight)
+  WeightGradient(const WinogradCall& call, const WinogradPrologue& before, const float* input, const float* grad_output,
+                 float* grad_weight)
       : call_(call),
+        before_(before),
         inputs_{input, call.height, call.width, call.channels},
         grads_{grad_output, grid_.height, grid_.width, call.filters},
         grad_weight_(grad_weight) {}
@@ -77,14 +80,16 @@ class WeightGradient {
     const int64_t first = 2 * first_pair, last = std::min(2 * last_pair, out_blocks_);
     const Panels in(memory, in_blocks_, block_), out(memory + in_floats_, group_blocks, block_);
     float* const products = memory + in_floats_ + kPoints * out.points;
+    const WinogradPrologue nothing;
+    const Read<kKind> inputs(before_, inputs_, zeros_);
+    const Read<WinogradPrologue::kNothing> grads(nothing, grads_, zeros_);
     for (int64_t round = 0; round < rounds_; ++round) {
       const int64_t begin = count_tiles * round / rounds_, count = count_tiles * (round + 1) / rounds_ - begin;
       for (int64_t t = 0; t < count; ++t) {
         const auto [image, y, x] = grid_.place(first_tile + begin + t);
-        transform_square<kSide, kSide>(Transform<kTile>::input, inputs_, zeros_, image, y - call_.pad_height,
+        transform_square<kSide, kSide>(Transform<kTile>::input, inputs, image, y - call_.pad_height,
                                        x - call_.pad_width, 0, in_blocks_, in, t);
-        transform_square<kTile, kSide>(Transform<kTile>::output_gradient, grads_, zeros_, image, y, x, first, last, out,
-                                       t);
+        transform_square<kTile, kSide>(Transform<kTile>::output_gradient, grads, image, y, x, first, last, out, t);
       }
       for (int64_t pair = first_pair; pair < last_pair; ++pair)
         for (int64_t c = 0; c < in_blocks_; ++c) {
@@ -139,6 +144,7 @@ class WeightGradient {
   }
 
   const WinogradCall& call_;
+  const WinogradPrologue& before_;
   const Grid grid_ = grid_of(call_);
   const Images inputs_, grads_;
   float* const grad_weight_;
@@ -152,11 +158,13 @@ class WeightGradient {
 }  // namespace
 }  // namespace winograd
 
-bool winograd_weight_gradient(const WinogradCall& call, const float* input, const float* grad_output,
-                              float* grad_weight) {
+bool winograd_weight_gradient(const WinogradCall& call, const WinogradPrologue& before, const float* input,
+                              const float* grad_output, float* grad_weight) {
   using winograd::WeightGradient;
-  return call.tile == 4 ? WeightGradient<4>(call, input, grad_output, grad_weight).run()
-                        : WeightGradient<2>(call, input, grad_output, grad_weight).run();
+  return winograd::with_prologue(before.kind, [&](auto kind) {
+    return call.tile == 4 ? WeightGradient<4, kind>(call, before, input, grad_output, grad_weight).run()
+                          : WeightGradient<2, kind>(call, before, input, grad_output, grad_weight).run();
+  });
 }
 
 }  // namespace fastgan

@@ -64,11 +64,19 @@ def _normalise(
     return norm(*arguments)
 
 
+def _watched(module: nn.Module) -> bool:
+    """Whether somebody looks at what the module returns."""
+    return bool(module._forward_hooks or module._backward_hooks or module._backward_pre_hooks)
+
+
 def _hands_on(norm: nn.Module) -> bool:
-    """Whether the norm can leave its work to the convolution after it: nobody looks at what it returns."""
-    return isinstance(norm, _WITH_STATISTICS) and not (
-        norm._forward_hooks or norm._backward_hooks or norm._backward_pre_hooks
-    )
+    """Whether the norm can leave its work to the convolution after it."""
+    return isinstance(norm, _WITH_STATISTICS) and not _watched(norm)
+
+
+def _adds(conv: nn.Module, x: Tensor) -> bool:
+    """Whether the convolution can add a residual to what it returns, in the dtype that it has."""
+    return isinstance(conv, Conv2d) and not _watched(conv) and not torch.is_autocast_enabled(x.device.type)
 
 
 class ResBlockUp(nn.Module):
@@ -104,8 +112,9 @@ class ResBlockUp(nn.Module):
     -----
     Nothing that is upsampled is written before a convolution: the upsampling is part of the first one, which also
     gathers the statistics that the norm after it needs, and the shortcut's 1×1 convolution runs at the low resolution.
-    A batch norm before the upsampling hands its work to the convolution, as
-    :func:`fastgan.functional.norm_act_upsample_conv2d` has it, unless there are hooks on the norm.
+    A batch norm hands its work to the convolution after it, as :func:`fastgan.functional.norm_act_upsample_conv2d` and
+    :func:`fastgan.functional.norm_act_conv2d` have it, and the last convolution adds the shortcut, unless hooks look at
+    what they return.
 
     T. Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, figure 9; A. Brock, J.
     Donahue, K. Simonyan, "Large Scale GAN Training for High Fidelity Natural Image Synthesis", ICLR 2019, figures 15
@@ -167,19 +176,24 @@ class ResBlockUp(nn.Module):
             The output, ``[N, out_channels, 2H, 2W]``; its statistics ``[2, out_channels]``, or None.
         """
         h = x
+        low = None if self.shortcut is None else x[:, : self.out_channels] if self.bottleneck else self.shortcut(x)
         for i in range(1, self.depth + 1):
             norm, conv = self.get_submodule(f"norm{i}"), self.get_submodule(f"conv{i}")
-            upsamples = i == self.upsampling and isinstance(conv, UpsampleConv2d)
-            gathers = upsamples and self.training and self._takes_statistics(i + 1)
-            apply = partial(conv, return_statistics=True) if gathers else conv
-            if upsamples and _hands_on(norm):
+            # What the pass that writes the convolution's output does besides.
+            fused: dict[str, Any] = {}
+            if isinstance(conv, UpsampleConv2d) and self.training and self._takes_statistics(i + 1):
+                fused["return_statistics"] = True
+            if i == self.depth and low is not None and _adds(conv, x):
+                fused.update(residual=low, return_statistics=return_statistics and self.upsample)
+                low = None
+            apply = partial(conv, **fused)
+            if isinstance(conv, (UpsampleConv2d, Conv2d)) and _hands_on(norm):
                 h = _normalise(norm, h, conditions, statistics, then=apply)
             else:
                 h = apply(_normalise(norm, h, conditions, statistics))
-            h, statistics = h if gathers else (h, None)
-        if self.shortcut is None:
-            return (h, None) if return_statistics else h
-        low = x[:, : self.out_channels] if self.bottleneck else self.shortcut(x)
+            h, statistics = h if fused.get("return_statistics") else (h, None)
+        if low is None:
+            return (h, statistics) if return_statistics else h
         if not self.upsample:
             return (h + low, None) if return_statistics else h + low
         if h.dtype != low.dtype:  # under autocast, where the residual is no convolution's output: as h + low would be
@@ -289,23 +303,31 @@ class ResBlockDown(nn.Module):
         Tensor
             ``[N, out_channels, H // 2, W // 2]``.
         """
-        h = x
+        h, low = x, self._shortcut(x)
         for i in range(1, self.depth + 1):
             conv = self.get_submodule(f"conv{i}")
+            apply: Callable[..., Any] = conv
+            if i == self.depth and low is not None and _adds(conv, x):
+                apply, low = partial(conv, residual=low), None
             if i == 1 and not self.preactivation:
-                h = conv(h)
+                h = apply(h)
             elif self.has_norm:
-                h = conv(_normalise(self.get_submodule(f"norm{i}"), h, conditions, None))
-            elif isinstance(conv, ConvAvgPool2d) and self.act in ACTIVATIONS:
-                h = conv(h, self.act, self.alpha)
+                norm = self.get_submodule(f"norm{i}")
+                if isinstance(conv, Conv2d) and _hands_on(norm):
+                    h = _normalise(norm, h, conditions, None, then=apply)
+                else:
+                    h = apply(_normalise(norm, h, conditions, None))
+            elif isinstance(conv, (ConvAvgPool2d, Conv2d)) and self.act in ACTIVATIONS:
+                h = apply(h, self.act, self.alpha)
             else:
                 # Ours, not torch's: a penalty on gradients then runs no pass over zeros.
-                h = conv(
+                h = apply(
                     h if self.act == "linear" else functional.bias_act(h, act=self.act, alpha=self.alpha, gain=1.0)
                 )
-        if self.shortcut is None:
-            return h
-        if not self.bottleneck:
-            return h + self.shortcut(x)
+        return h if low is None else h + low
+
+    def _shortcut(self, x: Tensor) -> Tensor | None:
+        if self.shortcut is None or not self.bottleneck:
+            return None if self.shortcut is None else self.shortcut(x)
         low = F.avg_pool2d(x, 2) if self.downsample else x
-        return h + (low if isinstance(self.shortcut, nn.Identity) else torch.cat([low, self.shortcut(low)], 1))
+        return low if isinstance(self.shortcut, nn.Identity) else torch.cat([low, self.shortcut(low)], 1)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fastgan.ops.define import Op, define_autograd, will_run
 from fastgan.ops.piecewise_linear import gate_of
+from fastgan.ops.resampling import sum_pool
 
 __all__ = ["define_bilinear_autograd"]
 
@@ -24,8 +25,8 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
     """Register the derivatives of two ops, whose arguments are known by their names.
 
     ``op(input, weight, bias, ..., backend)`` returns the output, to which bias [C] is added along dimension 1 and a
-    `residual`, if it has such an argument, as it is; and, if it has an argument `statistics`, and that is true,
-    statistics of the output without a derivative.
+    `residual`, if it has such an argument: as it is, or nearest-upsampled where it has half the output's size; and, if
+    it has an argument `statistics`, and that is true, statistics of the output without a derivative.
     ``backward_op(grad_output, input, weight, ..., wanted, backend)`` returns the gradients of input and weight, of
     which `wanted`, two bools, says which; the other is empty. Its other arguments are arguments of `op`, among which
     may be `gate`, a tensor or None, with `act` and `alpha`.
@@ -66,6 +67,9 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
         given = dict(zip(names, inputs, strict=True))
         ctx.save_for_backward(given["input"], given["weight"], given.get("gate"))
         ctx.parameters = {name: given[name] for name in backward_names if name in given and name not in _TENSORS}
+        if has_residual:
+            result, residual = output[0] if has_statistics else output, given["residual"]
+            ctx.half = residual is not None and residual.shape != result.shape
         if has_statistics:
             ctx.mark_non_differentiable(output[1])
 
@@ -79,7 +83,7 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
         grad_bias = grad.sum((0, 2, 3)) if needs[2] and will_run(ctx.next_functions[2][0]) else None
         rest: list[Tensor | None] = [None] * (len(names) - 3)
         if has_residual and ctx.needs_input_grad[1 + names.index("residual")]:
-            rest[names.index("residual") - 3] = grad
+            rest[names.index("residual") - 3] = sum_pool(grad) if ctx.half else grad
         return (*grads, grad_bias, *rest)
 
     def setup_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

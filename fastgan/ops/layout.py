@@ -6,7 +6,7 @@ import math
 
 import torch
 
-__all__ = ["accumulator", "channel_extents", "dense", "image_format", "image_planes", "match_layout"]
+__all__ = ["accumulator", "channel_extents", "dense", "image_format", "image_planes", "is_image", "match_layout"]
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -46,6 +46,11 @@ def image_format(x: torch.Tensor) -> torch.memory_format:
     if channels_last and (not x.is_contiguous() or x.stride(3) == x.shape[1] > 1):
         return torch.channels_last
     return torch.contiguous_format
+
+
+def is_image(x: torch.Tensor) -> bool:
+    """Whether `x` is [N, C, H, W] in one of the two memory formats."""
+    return x.dim() == 4 and (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last))
 
 
 def image_planes(x: torch.Tensor) -> tuple[int, int]:

@@ -26,6 +26,17 @@ SAMPLES: list[Sample] = [
             ("wide-padding", (1, 2, 3, 4), (2, 2, 3, 3), ("contiguous", "contiguous"), True, {"padding": 2}),
             ("mixed-padding", (1, 2, 4, 5), (2, 2, 3, 3), LAST, True, {"padding": (0, 1)}),
             ("one", (1, 1, 1, 1), (1, 1, 3, 3), ("contiguous", "contiguous"), True, {}),
+            ("relu", (2, 3, 5, 6), (4, 3, 3, 3), ("contiguous", "channels_last"), True, {"act": "relu"}),
+            ("lrelu-channels_last", (2, 5, 4, 3), (3, 5, 3, 3), LAST, False, {"act": "lrelu", "alpha": 0.3}),
+            ("residual", (2, 3, 4, 6), (4, 3, 3, 3), LAST, True, {"residual": "gaps", "factor": 1}),
+            (
+                "half-residual",
+                (2, 3, 4, 6),
+                (4, 3, 3, 3),
+                LAST,
+                False,
+                {"residual": "contiguous", "factor": 0.5, "act": "relu"},
+            ),
             ("empty-batch", (0, 3, 4, 4), (4, 3, 3, 3), ("contiguous", "contiguous"), True, {}),
         )
     )

@@ -20,9 +20,13 @@ def convolution_sample(
     layouts: tuple[str, str] = ("contiguous", "contiguous"),
     bias: bool = True,
     residual: str | None = None,
+    factor: float = 2,
     **options: Any,
 ) -> Sample:
-    """A convolution's sample: `input` and `weight` are shapes, `layouts` those of the two, `residual` that of one."""
+    """A convolution's sample: `input` and `weight` are shapes, `layouts` those of the two, `residual` that of one.
+
+    The residual is `factor` times as large as the input.
+    """
 
     def make(generator: torch.Generator) -> dict[str, Any]:
         def normal(*size: int) -> Tensor:
@@ -34,7 +38,7 @@ def convolution_sample(
         b = normal(weight[0]) if bias else None
         arguments = {"input": laid_out(input, layouts[0], normal), "weight": w, "bias": b, **options}
         if residual is not None:
-            size = (2 * s + 1 - weight[2] + 2 * (weight[2] // 2) for s in input[2:])
+            size = (int(factor * s) + 1 - weight[2] + 2 * (weight[2] // 2) for s in input[2:])
             arguments["residual"] = laid_out((input[0], weight[0], *size), residual, normal)
         return arguments
 

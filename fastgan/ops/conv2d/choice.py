@@ -17,7 +17,7 @@ from fastgan.ops import native
 from fastgan.ops.conv2d.winograd import tile_size
 from fastgan.ops.layout import image_format
 
-__all__ = ["LANES", "Part", "may_prefer_winograd", "prefers_winograd"]
+__all__ = ["LANES", "Part", "may_prefer_winograd", "normalises_itself", "prefers_winograd", "takes_winograd"]
 
 Part = Literal["forward", "grad_input", "grad_weight"]
 
@@ -70,6 +70,18 @@ def prefers_winograd(part: Part, input: Tensor, weight: Tensor, padding: list[in
     by_pair = filled * ((tile + 2) ** 2 * tiles + _WEIGHT[part])
     cost = by_pair + by_pixel * pixels * (channels + filters) / (channels * filters)
     return 9 * pixels >= _LEAST_SAVING * cost
+
+
+def takes_winograd(algorithm: str, part: Part, input: Tensor, weight: Tensor, padding: list[int]) -> bool:
+    """Whether the algorithm asked for is Winograd's, for such tensors on CPUs."""
+    if algorithm == "direct" or input.dtype != torch.float32:
+        return False
+    return algorithm == "winograd" or prefers_winograd(part, input, weight, padding)
+
+
+def normalises_itself(algorithm: str, input: Tensor, weight: Tensor, padding: list[int]) -> bool:
+    """Whether the convolution takes Winograd's algorithm, which can normalise what it reads."""
+    return input.device.type == "cpu" and takes_winograd(algorithm, "forward", input, weight, padding)
 
 
 def may_prefer_winograd(input: Tensor, weight: Tensor, padding: list[int]) -> bool:

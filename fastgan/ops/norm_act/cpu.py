@@ -13,7 +13,7 @@ from fastgan.ops.norm_act import steps
 from fastgan.ops.norm_act.reference import norm_act_double_backward
 from fastgan.ops.norm_act.steps import View
 
-__all__ = ["norm_act", "norm_act_backward", "norm_act_double_backward", "unsupported_reason"]
+__all__ = ["moments_of", "norm_act", "norm_act_backward", "norm_act_double_backward", "unsupported_reason"]
 
 
 def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
@@ -86,6 +86,11 @@ def _pixel_backward(view: View, grad_output: Tensor, grad_input: Tensor, sums: T
 
 
 _KERNELS = steps.Kernels(_statistics, _forward, _sums, _input_gradient, _pixel_forward, _pixel_backward)
+
+
+def moments_of(input: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`fastgan.ops.norm_act.steps.moments_of` by these kernels."""
+    return steps.moments_of(_KERNELS, input, *args)
 
 
 def norm_act(input: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -22,19 +22,21 @@ __all__ = ["spectral_conv"]
 
 table = OpTable("spectral_conv", ("cpu", "reference"))
 
-_GEOMETRY = "int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups"
+_GEOMETRY = (
+    "int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups, str algorithm"
+)
 
 
 def _fake_forward(
     input: Tensor, weight: Tensor, bias: Tensor | None, sigma: Tensor, u: Tensor, v: Tensor, dim: int, *rest: Any
 ) -> Tensor:
-    return layer(input, weight, bias, Geometry(*rest[:-1]))
+    return layer(input, weight, bias, Geometry(*rest[:-2]))
 
 
 def _fake_backward(
     grad_output: Tensor, input: Tensor, weight: Tensor, sigma: Tensor, u: Tensor, v: Tensor, dim: int, *rest: Any
 ) -> tuple[Tensor, ...]:
-    *geometry, wanted, _backend = rest
+    *geometry, _algorithm, wanted, _backend = rest
     grads = layer_backward(grad_output, input, weight, Geometry(*geometry), wanted)
     return tuple(weight.new_empty(0) if grad is None else grad for grad in grads)
 
@@ -56,7 +58,7 @@ spectral_conv_backward = define_op(
 
 
 def _setup_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    input, weight, _, sigma, u, v, ctx.dim, *ctx.geometry, ctx.backend = inputs
+    input, weight, _, sigma, u, v, ctx.dim, *ctx.geometry, ctx.algorithm, ctx.backend = inputs
     # The saved sigma carries no history: its derivative is part of weight's.
     ctx.save_for_backward(input, weight, sigma.detach(), u, v)
 
@@ -71,9 +73,9 @@ def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grads = _differentiable_backward(ctx, grad_output, input, weight, sigma, u, v, wanted)
     else:
         grads = spectral_conv_backward.run(
-            grad_output, input, weight, sigma, u, v, ctx.dim, *ctx.geometry, wanted, ctx.backend
+            grad_output, input, weight, sigma, u, v, ctx.dim, *ctx.geometry, ctx.algorithm, wanted, ctx.backend
         )
-    return (*(grad if w else None for grad, w in zip(grads, wanted, strict=True)), *(None,) * 11)
+    return (*(grad if w else None for grad, w in zip(grads, wanted, strict=True)), *(None,) * 12)
 
 
 def _differentiable_backward(

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fastgan.ops import checks
+from fastgan.ops.conv2d import ALGORITHMS
 from fastgan.ops.spectral_conv.layer import Geometry, output_shape
 from fastgan.ops.spectral_norm.arguments import check_sigma, check_weight
 
@@ -61,8 +62,9 @@ def check_forward(
     *rest: Any,
 ) -> None:
     """TypeError or ValueError unless the arguments of spectral_conv fit together."""
-    *geometry, _backend = rest
+    *geometry, algorithm, _backend = rest
     layer = Geometry(*geometry)
+    checks.check_choice(function, "algorithm", algorithm, ALGORITHMS)
     _check_layer(function, input, weight, sigma, u, v, dim, layer)
     if bias is not None:
         checks.check_floating(function, "bias", bias)
@@ -83,8 +85,9 @@ def check_backward(
     *rest: Any,
 ) -> None:
     """TypeError or ValueError unless the arguments of spectral_conv_backward fit together."""
-    *geometry, wanted, _backend = rest
+    *geometry, algorithm, wanted, _backend = rest
     layer = Geometry(*geometry)
+    checks.check_choice(function, "algorithm", algorithm, ALGORITHMS)
     _check_layer(function, input, weight, sigma, u, v, dim, layer)
     _check_like_weight(function, "grad_output", grad_output, weight)
     shape = output_shape(input, weight, layer)

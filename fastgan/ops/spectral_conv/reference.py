@@ -23,8 +23,9 @@ def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
 
 
 def spectral_conv(
-    input: Tensor, weight: Tensor, bias: Tensor | None, sigma: Tensor, u: Tensor, v: Tensor, dim: int, *geometry: Any
+    input: Tensor, weight: Tensor, bias: Tensor | None, sigma: Tensor, u: Tensor, v: Tensor, dim: int, *rest: Any
 ) -> Tensor:
+    *geometry, _algorithm = rest
     wide = norm.accumulator(weight.dtype)
     sigma = torch.dot(u.to(wide), as_matrix(weight, dim).to(wide) @ v.to(wide))
     return layer(input, (weight.to(wide) / sigma).to(weight.dtype), bias, Geometry(*geometry))
@@ -33,7 +34,7 @@ def spectral_conv(
 def spectral_conv_backward(
     grad_output: Tensor, input: Tensor, weight: Tensor, sigma: Tensor, u: Tensor, v: Tensor, dim: int, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    *geometry, wanted = rest
+    *geometry, _algorithm, wanted = rest
     normalized = (weight.to(sigma.dtype) / sigma).to(weight.dtype)
     grads = layer_backward(grad_output, input, normalized, Geometry(*geometry), wanted)
     grad_input, grad_weight, grad_bias = (weight.new_empty(0) if grad is None else grad for grad in grads)
