@@ -159,13 +159,15 @@ def test_gradient_penalty_through_a_block(
 
 
 class _CountConvolutions(TorchDispatchMode):
-    """Backward convolutions of torch's own layers, one for each gradient."""
+    """Backward convolutions of same-size layers, torch's and ours, one for each gradient."""
 
     count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.convolution_backward.default:
             self.count += sum(args[-1][:2])
+        if func is torch.ops.fastgan.conv2d_backward.default:
+            self.count += sum(args[-2])
         return func(*args, **(kwargs or {}))
 
 
@@ -175,10 +177,10 @@ def test_a_gradient_penalty_runs_no_pass_over_zeros() -> None:
     with fastgan.use_backend("cpu"), _CountConvolutions() as counted:
         (g,) = torch.autograd.grad(blocks(x).sum(), x, create_graph=True)
         grads = torch.autograd.grad(g.square().sum(), list(blocks.parameters()), allow_unused=True)
-    # No bias has a gradient, not even one of zeros, and the three same-size convolutions ran back once, for g: their
-    # double backward is made of forward convolutions.
+    # No bias has a gradient, not even one of zeros, and the three same-size convolutions ran back once, for g. Double
+    # backward is made of forward convolutions for torch's one; for our two, of a forward and a weight gradient.
     assert [grad is None for grad in grads] == [name.endswith("bias") for name, _ in blocks.named_parameters()]
-    assert counted.count == 3
+    assert counted.count == 3 + 2
 
 
 def test_a_hook_on_the_norm_sees_what_the_norm_makes() -> None:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fastgan
-from fastgan.functional import conv2d
+from fastgan.functional import conv2d, norm_act_conv2d
 from fastgan.ops import native
 from fastgan.ops.conv2d import choice, winograd
 from tests.tolerances import WINOGRAD_ERROR
@@ -86,6 +86,73 @@ def test_output_and_gradients_are_within_the_documented_error(
     for name, a, e in zip(("output", "input", "weight", "bias"), actual, expected, strict=True):
         assert a.shape == e.shape
         assert worst(a, e) <= WINOGRAD_ERROR, name
+
+
+def fused(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor, act: str, **options: Any) -> Any:
+    return conv2d(x, weight, bias, act=act, alpha=0.3 if act == "lrelu" else None, residual=residual, **options)
+
+
+def normalised(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor, act: str, **options: Any) -> Any:
+    scale, shift = (torch.linspace(a, b, x.shape[1], dtype=x.dtype) for a, b in ((-1, 2), (1, -1)))
+    by_sample = torch.linspace(0.5, 1.5, max(x.shape[0], 1), dtype=x.dtype)[: x.shape[0], None] * shift
+    return norm_act_conv2d(
+        x, weight, bias, None, None, scale, by_sample, True, act=act, alpha=0.3 if act == "lrelu" else None,
+        residual=residual, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("act", ["relu", "lrelu"])
+@pytest.mark.parametrize("function", [fused, normalised])
+@pytest.mark.parametrize(
+    ("shape", "half"),
+    [
+        (s, half)
+        for s in SHAPES
+        for half in (False, True)
+        if s[0] * s[3] * s[4] > 1 and not (half and (s[3] % 2 or s[4] % 2))
+    ],
+    ids=str,
+)
+def test_what_is_fused_is_within_the_documented_error(
+    shape: tuple[int, ...], function: Any, act: str, half: bool, tile: int
+) -> None:
+    """Against the reference in float64, with outputs that are statistics, and what those are of."""
+    x, weight, bias, grad = make(shape, torch.channels_last)
+    residual = torch.randn(*grad.shape[:2], *(s // 2 if half else s for s in grad.shape[2:]))
+
+    def run(dtype: torch.dtype, **options: Any) -> list[Tensor]:
+        leaves = [t.to(dtype).requires_grad_() for t in (x, weight, bias, residual)]
+        y, statistics = function(*leaves, act, return_statistics=True, **options)
+        return [y.detach(), *torch.autograd.grad(y, leaves, grad.to(dtype)), *statistics]
+
+    actual = run(torch.float32, algorithm="winograd")
+    with fastgan.use_backend("reference"):
+        expected = run(torch.float64)
+    names = ("output", "input", "weight", "bias", "residual", "means", "deviations")
+    for name, a, e in zip(names, actual, expected, strict=True):
+        # A gradient through a normalisation is a difference: its error is that of what it is the difference of.
+        size = max(e.abs().max().item(), grad.abs().max().item() if name == "input" else 0.0)
+        assert (a.double() - e).abs().max().item() <= WINOGRAD_ERROR * max(size, 1e-30), name
+
+
+def test_the_statistics_are_the_same_bits_again(threads: int) -> None:
+    x, weight, bias, _ = make((4, 40, 70, 19, 23), torch.channels_last)
+    once, again = (conv2d(x, weight, bias, algorithm="winograd", return_statistics=True)[1] for _ in range(2))
+    assert torch.equal(once, again)
+
+
+@pytest.mark.parametrize("where", ["input", "residual", "shift"])
+def test_nan_stays_where_it_belongs_with_everything_fused(where: str) -> None:
+    x, weight, bias, grad = make((2, 5, 6, 9, 9), torch.channels_last)
+    residual, shift = torch.randn_like(grad), torch.randn(5)
+    {"input": x[1, 2, 3], "residual": residual[1, 2, 3], "shift": shift}[where][1] = float("nan")
+    running = torch.zeros(5), torch.ones(5)
+    options: dict[str, Any] = {"shift": shift, "act": "relu", "residual": residual}
+    actual = norm_act_conv2d(x, weight, bias, *running, algorithm="winograd", **options)
+    expected = norm_act_conv2d(x, weight, bias, *running, algorithm="direct", **options)
+    assert torch.equal(actual.isnan(), expected.isnan()) and actual.isnan().any()
+    rest = ~expected.isnan()
+    assert worst(actual[rest], expected[rest].double()) <= 2 * WINOGRAD_ERROR
 
 
 def test_the_error_of_a_weight_gradient_does_not_grow_with_the_number_of_pixels(threads: int) -> None:

@@ -197,7 +197,7 @@ def test_the_backward_op_says_that_it_has_no_derivative() -> None:
     grad = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
     sigma = torch.ones((), dtype=torch.float64)
     grads = torch.ops.fastgan.spectral_conv_backward(
-        grad, x, weight, sigma, u, v, 0, [], [], [], False, [], 1, [True] * 3, None
+        grad, x, weight, sigma, u, v, 0, [], [], [], False, [], 1, "direct", [True] * 3, None
     )
     with pytest.raises(NotImplementedError, match=r"^spectral_conv_backward: .* create_graph=True"):
         grads[0].sum().backward()

@@ -29,7 +29,7 @@ def _sample(
     statistics: bool = False,
     **options: Any,
 ) -> Sample:
-    """The output is `factor` times as large as the input; `affine` says of scale and shift whether each sample has its own."""
+    """The output is `factor` times as large as the input; `affine`: whether scale and shift are each sample's own."""
     n, channels, height, width = input
 
     def make(generator: torch.Generator) -> dict[str, Any]:

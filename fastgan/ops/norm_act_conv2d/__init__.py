@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fastgan.ops import resampling
@@ -49,7 +48,7 @@ def _check(
 
 
 def _check_weight_gradient(name: str, grad: Tensor, input: Tensor, *rest: Any) -> None:
-    *normalised, weight, padding, algorithm, backend = rest
+    *normalised, weight, padding, algorithm, _ = rest
     _check(name, input, *normalised, weight, None, None, padding, algorithm)
     resampling.check_backward(name, grad, input, weight, padding, 1, [False, True], output_size)
 
