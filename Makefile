@@ -38,7 +38,7 @@ lint: $(VENV)/.dev  ## ruff, mypy and clang-format, changing nothing
 unit: $(VENV)/.dev  ## all tests that need no process of their own
 	$(call announce,the normal tests)
 	FASTGAN_STATUS=$(STATUS)/ops.json $(ONE_THREAD) $(PYTEST) $(IN_PARALLEL) tests/ops tests/functional
-	FASTGAN_STATUS=$(STATUS)/unit.json $(PYTEST) --ignore=tests/ops --ignore=tests/functional \
+	FASTGAN_STATUS=$(STATUS)/unit.json $(ONE_THREAD) $(PYTEST) $(IN_PARALLEL) --ignore=tests/ops --ignore=tests/functional \
 	    -m "not interpreter and not aot and not packaging"
 
 interpreter: $(VENV)/.dev  ## Triton kernels, executed on the CPU by Triton's interpreter
@@ -53,9 +53,10 @@ status: unit interpreter aot  ## docs/status.md is what these three steps have s
 	$(call announce,docs/status.md is up to date)
 	$(BIN)/python -m tests.status --check $(STATUS)
 
-levels: $(VENV)/.dev  ## the CPU kernels at the ISA levels below this machine's best
-	$(call announce,CPU kernels at the lower ISA levels)
-	@for level in $$($(BIN)/python -c "from fastgan.ops import native; print(*native.extension().supported_levels()[1:])"); do \
+# The lowest level is the sanitizers'.
+levels: $(VENV)/.dev  ## the CPU kernels at the ISA levels between this machine's best and the lowest
+	$(call announce,CPU kernels at the ISA levels between)
+	@for level in $$($(BIN)/python -c "from fastgan.ops import native; print(*native.extension().supported_levels()[1:-1])"); do \
 	    echo "FASTGAN_CPU_ISA=$$level"; FASTGAN_CPU_ISA=$$level $(ONE_THREAD) $(PYTEST) $(IN_PARALLEL) $(CPU_OPS) || exit 1; \
 	done
 
