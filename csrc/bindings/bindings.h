@@ -26,5 +26,6 @@ void bind_spectral_norm(py::module_& module);
 void bind_upfirdn2d(py::module_& module);
 void bind_upsample_add(py::module_& module);
 void bind_winograd(py::module_& module);
+void bind_winograd_upsample(py::module_& module);
 
 }  // namespace fastgan::bindings

@@ -43,4 +43,5 @@ PYBIND11_MODULE(_native, module) {
   bind_upfirdn2d(module);
   bind_upsample_add(module);
   bind_winograd(module);
+  bind_winograd_upsample(module);
 }

@@ -15,7 +15,7 @@ from fastgan.ops.conv2d import check_residual as check_residual_size
 from fastgan.ops.conv2d import conv2d as _conv2d
 from fastgan.ops.conv2d.choice import may_prefer_winograd
 from fastgan.ops.piecewise_linear import slope_below
-from fastgan.ops.precision import exact_convolutions_wanted
+from fastgan.ops.precision import convolution_algorithm
 from fastgan.ops.registry import current_backend
 from fastgan.ops.resampling import check_convolution, check_size, moments
 
@@ -27,7 +27,7 @@ def allowed_algorithm(name: str, weight: Tensor, sides: list[int] | None, algori
     checks.check_choice(name, "algorithm", algorithm, ALGORITHMS)
     if sides is None or list(weight.shape[2:]) != [3, 3] or max(sides) > 2:
         return None
-    return "direct" if exact_convolutions_wanted() else algorithm
+    return convolution_algorithm(algorithm)
 
 
 def conv2d(

@@ -15,6 +15,7 @@ from fastgan.ops.conv2d.choice import normalises_itself
 from fastgan.ops.norm_act import norm_act as _norm_act
 from fastgan.ops.norm_act_conv2d import norm_act_conv2d as _norm_act_conv2d
 from fastgan.ops.norm_act_upsample_conv2d import norm_act_upsample_conv2d as _norm_act_upsample_conv2d
+from fastgan.ops.precision import convolution_algorithm
 from fastgan.ops.registry import current_backend
 from fastgan.ops.resampling import check_convolution, check_size
 from fastgan.ops.resampling_choice import prefers_stock
@@ -201,7 +202,7 @@ def norm_act_upsample_conv2d(
         )  # fmt: skip
     else:
         output, gathered, _, mean, _, unbiased = _norm_act_upsample_conv2d(
-            input, *done, weight, bias, sides, groups, residual, return_statistics, backend
+            input, *done, weight, bias, sides, groups, residual, return_statistics, convolution_algorithm(), backend
         )
         result = (output, gathered) if return_statistics else output
     # Last, so that a call that is refused moves nothing.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fastgan.ops import checks
-from fastgan.ops.precision import exact_convolutions_wanted
+from fastgan.ops.precision import convolution_algorithm
 from fastgan.ops.registry import current_backend
 from fastgan.ops.spectral_conv import spectral_conv as _spectral_conv
 from fastgan.ops.spectral_norm import spectral_norm as _spectral_norm
@@ -293,5 +293,5 @@ def _layer(
     else:
         check_weight(function, ("weight", "u", "v"), weight, u, v, dim)
         sigma = _spectral_norm([weight.detach()], [u], [v], [dim], [False], 0, 1e-12, False, backend)[1][0]
-    algorithm = "direct" if exact_convolutions_wanted() else "auto"
+    algorithm = convolution_algorithm()
     return _spectral_conv(input, weight, bias, sigma, u, v, dim, *geometry, algorithm, backend)

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import torch
 
-__all__ = ["exact_convolutions", "exact_convolutions_wanted"]
+__all__ = ["convolution_algorithm", "exact_convolutions", "exact_convolutions_wanted"]
 
 _BY_DEFAULT = os.environ.get("FASTGAN_EXACT_CONVOLUTIONS", "") not in ("", "0")
 # Thread-local, like the backend that use_backend forces.
@@ -18,6 +18,11 @@ _state = threading.local()
 def exact_convolutions_wanted() -> bool:
     """Whether Winograd's algorithm is off in this thread."""
     return getattr(_state, "exact", _BY_DEFAULT)
+
+
+def convolution_algorithm(asked: str = "auto") -> str:
+    """The algorithm for a convolution that is called in this thread, where nothing or `asked` is asked for."""
+    return "direct" if exact_convolutions_wanted() else asked
 
 
 class exact_convolutions:  # a context manager, named like torch.no_grad

@@ -118,7 +118,7 @@ def test_what_the_identity_does_not_cover_is_computed_the_stock_way(
 def test_statistics_are_those_of_the_output(backend: str, layout: torch.memory_format, kernel: int) -> None:
     x, w, b = make((3, 8, 9, 17), (5, 8, kernel, kernel), torch.float32, layout)
     b = b.detach() + 1e4  # a mean far above the deviation
-    arguments = ([kernel // 2] * 2, 1, None, True, backend)
+    arguments = ([kernel // 2] * 2, 1, None, True, "auto", backend)
     y, statistics = upsample_conv2d_op(x, w, b, *arguments)
     assert not statistics.requires_grad
     wide = y.double()

@@ -83,9 +83,9 @@ def test_every_form(form: str, statistics: bool) -> None:
     x, w, b = layer(2, 6, 5, 3, 4, torch.float32)
     residual, arguments = torch.randn(2, 5, 6, 8), ([1, 1], 1)
     with tuned.forcing(form), record_launches() as launches:
-        y, gathered = kernels.upsample_conv2d(x, w, b, *arguments, residual, statistics)
+        y, gathered = kernels.upsample_conv2d(x, w, b, *arguments, residual, statistics, "auto")
         grad = torch.randn_like(y)
-        grads = kernels.upsample_conv2d_backward(grad, x, w, *arguments, [True, True])
+        grads = kernels.upsample_conv2d_backward(grad, x, w, *arguments, "auto", [True, True])
     # After a residual the box filter leaves the statistics to torch.
     forward = {"stock": [], "quarter": [FLIP, BOX], "fused": [FUSED, MERGE], "phase": [PHASE, MERGE]}[form]
     backward = [] if form == "stock" else [FLIP, BOX, FLIP]

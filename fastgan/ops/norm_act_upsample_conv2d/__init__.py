@@ -48,7 +48,8 @@ def _fake(input: Tensor, *rest: Any) -> tuple[Tensor, ...]:
 norm_act_upsample_conv2d = define_op(
     table,
     f"norm_act_upsample_conv2d({NORM_ACT},"
-    " Tensor weight, Tensor? bias, int[] padding, int groups, Tensor? residual, bool statistics, str? backend)"
+    " Tensor weight, Tensor? bias, int[] padding, int groups, Tensor? residual, bool statistics, str algorithm,"
+    " str? backend)"
     " -> (Tensor output, Tensor statistics, Tensor activation, Tensor mean, Tensor variance, Tensor unbiased)",
     _fake,
     _check,
@@ -60,9 +61,11 @@ define_norm_act_autograd(norm_act_upsample_conv2d, upsample_conv2d_backward)
 
 def _autocast(input: Tensor, *rest: Any) -> tuple[Any, ...]:
     # In input's dtype, which norm_act keeps; the function calls the two ops where that is not autocast's.
-    *normalised, weight, bias, padding, groups, residual, statistics, backend = norm_act_autocast(input, *rest)
+    *normalised, weight, bias, padding, groups, residual, statistics, algorithm, backend = norm_act_autocast(
+        input, *rest
+    )
     weight, bias, residual = (None if x is None else x.to(input.dtype) for x in (weight, bias, residual))
-    return (*normalised, weight, bias, padding, groups, residual, statistics, backend)
+    return (*normalised, weight, bias, padding, groups, residual, statistics, algorithm, backend)
 
 
 define_autocast(norm_act_upsample_conv2d, _autocast)

@@ -34,9 +34,10 @@ def norm_act_upsample_conv2d(
     groups: int,
     residual: Tensor | None,
     statistics: bool,
+    algorithm: str,
 ) -> tuple[Tensor, ...]:
     normalised = (input, scale, shift, mean, variance, norm, act, alpha, gain, eps, group)
-    convolved = (weight, bias, padding, groups, residual, statistics)
+    convolved = (weight, bias, padding, groups, residual, statistics, algorithm)
     if not takes_prologue(input, weight, padding, groups, norm):
         return _composed(*normalised, *convolved)
     kernel = KERNELS.get(choose(input, weight, padding, groups)) if input.numel() else None

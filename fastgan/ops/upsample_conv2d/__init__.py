@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from fastgan.ops import resampling
+from fastgan.ops import checks, resampling
 from fastgan.ops.bilinear import define_bilinear_autograd
+from fastgan.ops.conv2d import ALGORITHMS
 from fastgan.ops.define import define_autocast, define_op
 from fastgan.ops.registry import OpTable
 from fastgan.ops.upsample_conv2d.forms import output_size
@@ -25,10 +26,13 @@ def check_forward(
     padding: list[int],
     groups: int,
     residual: Tensor | None,
-    *_: Any,
+    _statistics: bool,
+    algorithm: str,
+    _backend: Any,
 ) -> None:
     """Raise unless the arguments fit together."""
     resampling.check_exact(name, input, weight, bias, padding, groups)
+    checks.check_choice(name, "algorithm", algorithm, ALGORITHMS)
     size = output_size(input, weight, padding)
     if min(input.shape[2:]) < 1 or min(size[2:]) < 1:
         raise ValueError(
@@ -45,8 +49,17 @@ def check_forward(
 
 
 def _check_backward(
-    name: str, grad: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, wanted: list[bool], _: Any
+    name: str,
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    padding: list[int],
+    groups: int,
+    algorithm: str,
+    wanted: list[bool],
+    _: Any,
 ) -> None:
+    checks.check_choice(name, "algorithm", algorithm, ALGORITHMS)
     resampling.check_backward(name, grad, input, weight, padding, groups, wanted, output_size)
 
 
@@ -62,14 +75,14 @@ def fake_forward(
 upsample_conv2d = define_op(
     table,
     "upsample_conv2d(Tensor input, Tensor weight, Tensor? bias, int[] padding, int groups, Tensor? residual,"
-    " bool statistics, str? backend) -> (Tensor output, Tensor statistics)",
+    " bool statistics, str algorithm, str? backend) -> (Tensor output, Tensor statistics)",
     fake_forward,
     check_forward,
 )
 upsample_conv2d_backward = define_op(
     table,
     "upsample_conv2d_backward(Tensor grad_output, Tensor input, Tensor weight, int[] padding, int groups,"
-    " bool[] wanted, str? backend) -> (Tensor grad_input, Tensor grad_weight)",
+    " str algorithm, bool[] wanted, str? backend) -> (Tensor grad_input, Tensor grad_weight)",
     resampling.fake_backward,
     _check_backward,
 )

@@ -1,4 +1,7 @@
-"""upsample_conv2d on the CPU: torch's convolution, and our box filter with what belongs to it in one pass."""
+"""upsample_conv2d on the CPU: by Winograd's algorithm in float32, where it is asked for or faster.
+
+Else torch's convolution, and our box filter with what belongs to it in one pass.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from torch import Tensor
 
 from fastgan.ops import native, resampling
 from fastgan.ops.box_filter2d.cpu import box, unsupported_reason
-from fastgan.ops.upsample_conv2d import forms
+from fastgan.ops.conv2d.choice import Part
+from fastgan.ops.upsample_conv2d import forms, winograd
+from fastgan.ops.upsample_conv2d.choice import prefers_winograd
 
 __all__ = ["unsupported_reason", "upsample_conv2d", "upsample_conv2d_backward"]
 
@@ -28,6 +33,14 @@ def _flip(weight: Tensor, groups: int, layout: torch.memory_format) -> Tensor:
     return turned
 
 
+def _takes_winograd(algorithm: str, part: Part, input: Tensor, weight: Tensor, padding: list[int], groups: int) -> bool:
+    if algorithm == "direct" or input.dtype != torch.float32 or groups != 1:
+        return False
+    if list(weight.shape[2:]) != [3, 3] or padding != [1, 1]:
+        return False
+    return algorithm == "winograd" or prefers_winograd(part, input, weight)
+
+
 def upsample_conv2d(
     input: Tensor,
     weight: Tensor,
@@ -36,13 +49,19 @@ def upsample_conv2d(
     groups: int,
     residual: Tensor | None,
     statistics: bool,
+    algorithm: str,
 ) -> tuple[Tensor, Tensor]:
     layout = resampling.output_format(input, weight)
     gathered = resampling.empty_statistics(weight.new_empty(0, weight.shape[0]), statistics)
+    written = gathered if statistics else None
+    if _takes_winograd(algorithm, "forward", input, weight, padding, groups):
+        output = winograd.upsample_conv2d(input, weight, bias, residual, written)
+        if output is not None:
+            return output.contiguous(memory_format=layout), gathered
 
     def epilogue(sums: Tensor, bias: Tensor | None) -> Tensor:
         sums = sums.contiguous(memory_format=layout)
-        return box(sums, 0, bias=bias, residual=residual, statistics=gathered if statistics else None)
+        return box(sums, 0, bias=bias, residual=residual, statistics=written)
 
     form = forms.choose(input, weight, padding, groups)
     output = forms.forward(form, input, weight, bias, padding, groups, epilogue, _flip).contiguous(memory_format=layout)
@@ -54,8 +73,22 @@ def upsample_conv2d(
 
 
 def upsample_conv2d_backward(
-    grad_output: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, wanted: list[bool]
+    grad_output: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    padding: list[int],
+    groups: int,
+    algorithm: str,
+    wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
-    form = forms.choose(input, weight, padding, groups)
-    grads = forms.backward(form, grad_output, input, weight, padding, groups, wanted, lambda x: box(x, 1), _flip)
+    grads: list[Tensor | None] = [None, None]
+    if wanted[0] and _takes_winograd(algorithm, "grad_input", input, weight, padding, groups):
+        grads[0] = winograd.grad_input(grad_output, input, weight)
+    if wanted[1] and _takes_winograd(algorithm, "grad_weight", input, weight, padding, groups):
+        grads[1] = winograd.grad_weight(grad_output, input, weight)
+    missing = [want and grad is None for want, grad in zip(wanted, grads, strict=True)]
+    if any(missing):
+        form = forms.choose(input, weight, padding, groups)
+        direct = forms.backward(form, grad_output, input, weight, padding, groups, missing, lambda x: box(x, 1), _flip)
+        grads = [d if m else g for d, g, m in zip(direct, grads, missing, strict=True)]
     return resampling.laid_out(grads, input, weight)

@@ -24,6 +24,7 @@ def upsample_conv2d(
     groups: int,
     residual: Tensor | None,
     statistics: bool,
+    algorithm: str,
 ) -> tuple[Tensor, Tensor]:
     output = F.conv2d(F.interpolate(input, scale_factor=2), weight, bias, padding=padding, groups=groups)
     output = output if residual is None else output + residual
@@ -32,7 +33,13 @@ def upsample_conv2d(
 
 
 def upsample_conv2d_backward(
-    grad_output: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, wanted: list[bool]
+    grad_output: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    padding: list[int],
+    groups: int,
+    algorithm: str,
+    wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
     grads = forms.backward("stock", grad_output, input, weight, padding, groups, wanted, lambda x: x)
     return resampling.laid_out(grads, input, weight)

@@ -30,6 +30,7 @@ def upsample_conv2d(
     groups: int,
     residual: Tensor | None,
     statistics: bool,
+    algorithm: str,
 ) -> tuple[Tensor, Tensor]:
     layout = resampling.output_format(input, weight)
     gathered = resampling.empty_statistics(weight.new_empty(0, weight.shape[0]), statistics)
@@ -50,7 +51,13 @@ def upsample_conv2d(
 
 
 def upsample_conv2d_backward(
-    grad_output: Tensor, input: Tensor, weight: Tensor, padding: list[int], groups: int, wanted: list[bool]
+    grad_output: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    padding: list[int],
+    groups: int,
+    algorithm: str,
+    wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
     form = choose(input, weight, padding, groups) if input.numel() else "stock"
     if form in KERNELS:
