@@ -10,7 +10,7 @@ from torch import Tensor
 from fastgan.functional.activation import bias_act
 from fastgan.functional.resampling import check_residual, convolution_padding, upsample_add
 from fastgan.ops import checks
-from fastgan.ops.conv2d import ALGORITHMS
+from fastgan.ops.conv2d import ALGORITHMS, BACKENDS
 from fastgan.ops.conv2d import check_residual as check_residual_size
 from fastgan.ops.conv2d import conv2d as _conv2d
 from fastgan.ops.conv2d.choice import may_prefer_winograd
@@ -23,9 +23,11 @@ __all__ = ["allowed_algorithm", "conv2d"]
 
 
 def allowed_algorithm(name: str, weight: Tensor, sides: list[int] | None, algorithm: str) -> str | None:
-    """The algorithm that the op may take with such padding, or None where it cannot serve."""
+    """The algorithm that the op may take with such padding, or None where the convolution is torch's."""
     checks.check_choice(name, "algorithm", algorithm, ALGORITHMS)
     if sides is None or list(weight.shape[2:]) != [3, 3] or max(sides) > 2:
+        return None
+    if current_backend() not in (None, *BACKENDS):  # of GPUs: there it is torch's
         return None
     return convolution_algorithm(algorithm)
 

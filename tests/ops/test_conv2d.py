@@ -232,6 +232,12 @@ def test_what_winograd_does_not_serve_is_torch_s() -> None:
     assert torch.equal(exact, F.conv2d(x.double(), weight.double(), padding=1))
 
 
+def test_with_a_backend_of_gpus_it_is_torch_s() -> None:
+    x, weight = torch.randn(2, 4, 9, 8), torch.randn(5, 4, 3, 3)
+    with fastgan.use_backend("triton"):
+        assert torch.equal(conv2d(x, weight, algorithm="winograd"), F.conv2d(x, weight, padding=1))
+
+
 def test_errors_name_function_and_argument() -> None:
     x, weight = torch.randn(2, 4, 5, 5), torch.randn(5, 3, 3, 3)
     with pytest.raises(ValueError, match=r"conv2d: weight must be \[C_out, 4, kH, kW\]"):

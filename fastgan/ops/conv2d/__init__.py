@@ -15,12 +15,24 @@ from fastgan.ops.define import define_autocast, define_op
 from fastgan.ops.piecewise_linear import ACTIVATIONS
 from fastgan.ops.registry import OpTable
 
-__all__ = ["ALGORITHMS", "check_forward", "check_residual", "conv2d", "conv2d_backward", "fake_forward", "output_size"]
+__all__ = [
+    "ALGORITHMS",
+    "BACKENDS",
+    "check_forward",
+    "check_residual",
+    "conv2d",
+    "conv2d_backward",
+    "fake_forward",
+    "output_size",
+]
 
 #: auto takes Winograd's where that was measured to be faster, for each derivative by itself.
 ALGORITHMS = ("auto", "winograd", "direct")
 
-table = OpTable("conv2d", ("cpu", "reference"))
+#: On GPUs the convolution is torch's.
+BACKENDS = ("cpu", "reference")
+
+table = OpTable("conv2d", BACKENDS)
 
 
 def output_size(input: Tensor, weight: Tensor, padding: list[int]) -> list[int]:
