@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 
 import torch
@@ -60,4 +61,6 @@ if __name__ == "__main__":
         dist.all_gather(others, tensor.contiguous())
         assert torch.equal(*others), f"{key} differs between the processes"
     print(f"process {rank} agrees")
+    # What keeps the group alive keeps its threads, which let go of the last tensors: too late once Python shuts down.
+    gc.collect()
     dist.destroy_process_group()
