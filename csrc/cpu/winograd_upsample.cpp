@@ -16,15 +16,15 @@ namespace {
 // chain before it contributes are written afterwards, in the same order of additions.
 class Upsample {
  public:
-  Upsample(const WinogradUpsampleCall& call, const float* input, const float* weight, const float* bias,
-           const float* residual, float* output, float* statistics)
+  Upsample(const WinogradUpsampleCall& call, const WinogradEpilogue& after, const float* input, const float* weight,
+           float* output)
       : call_(call),
+        after_(after),
         images_{input, call.height, call.width, call.channels},
-        taps_{weight, call.filters, call.channels, call.filter_stride, call.channel_stride, call.tap_stride},
-        bias_(bias),
-        residual_(residual),
+        taps_{weight,          call.filters, call.channels, call.filter_stride, call.channel_stride,
+              call.tap_stride, call.scale},
         output_(output),
-        statistics_(statistics) {}
+        statistics_(after.statistics) {}
 
   bool run() {
     const int64_t tiles = grid_.tiles(), rows = call_.batch * grid_.rows;
@@ -50,7 +50,7 @@ class Upsample {
     float* const zeros = memory + weight_floats;
     biases_ = zeros + depth;
     std::fill_n(zeros, depth + out_blocks_ * kLanes, 0.0f);
-    if (bias_) std::copy_n(bias_, call_.filters, biases_);
+    if (after_.bias) std::copy_n(after_.bias, call_.filters, biases_);
     carries_ = biases_ + out_blocks_ * kLanes;
 
     std::vector<NonFinite> bad(std::max<int64_t>(threads, chains_));
@@ -76,7 +76,8 @@ class Upsample {
 
   // Where a pixel's vector of filters goes, and what is added to it.
   struct Writer {
-    const float *bias, *residual;
+    const float *bias, *residual, *gate;
+    float below;
     float* output;
     int64_t filters;
     int count;
@@ -86,13 +87,22 @@ class Upsample {
       value += load(bias);
       if (residual) value += load_first(residual + at * filters, count);
       bad.add(value);
+      if (gate) value = sloped(value, load_first(gate + at * filters, count), 1.0f, below);
       store_first(output + at * filters, value, count);
     }
   };
   Writer writer(int64_t o, NonFinite& bad) const {
     const int64_t filter = (first_ + o) * kLanes;
     const int count = static_cast<int>(std::min<int64_t>(kLanes, call_.filters - filter));
-    return {biases_ + filter, residual_ ? residual_ + filter : nullptr, output_ + filter, call_.filters, count, bad};
+    const auto from = [filter](const float* image) { return image ? image + filter : nullptr; };
+    return {biases_ + filter,
+            from(after_.residual),
+            from(after_.gate),
+            after_.below,
+            output_ + filter,
+            call_.filters,
+            count,
+            bad};
   }
 
   int64_t first_row(int64_t chain) const { return call_.batch * grid_.rows * chain / chains_; }
@@ -115,12 +125,14 @@ class Upsample {
     const auto [top_image, top, left] = grid_.place(begin);
     FreshMemory<float> fresh(output_, pixel(top_image, 2 * top, 0) * call_.filters,
                              call_.batch * 2 * call_.height * row_size);
+    const WinogradPrologue nothing;
+    const Read<WinogradPrologue::kNothing> read(nothing, images_, zeros);
     NonFinite found = bad;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t from = begin + tiles * block / blocks, count = begin + tiles * (block + 1) / blocks - from;
       for (int64_t t = 0; t < count; ++t) {
         const auto [image, y, x] = grid_.place(from + t);
-        transform_input(images_, zeros, image, y, x, 0, in_blocks_, in, t);
+        transform_input(read, image, y, x, 0, in_blocks_, in, t);
       }
       multiply_tiles(in, in_blocks_ * kLanes, weights, now_, count, out);
       for (int64_t t = 0; t < count; ++t) {
@@ -212,10 +224,10 @@ class Upsample {
   }
 
   const WinogradUpsampleCall& call_;
+  const WinogradEpilogue& after_;
   const Grid grid_{call_.batch, call_.height, call_.width, kTileSide};
   const Images images_;
   const Taps taps_;
-  const float *const bias_, *const residual_;
   float *const output_, *const statistics_;
   const int64_t out_blocks_ = blocks_of(call_.filters);
   const int64_t in_blocks_ = std::max<int64_t>(blocks_of(call_.channels), 1);  // no channels are a block of zeros
@@ -227,9 +239,9 @@ class Upsample {
 }  // namespace
 }  // namespace winograd
 
-bool winograd_upsample(const WinogradUpsampleCall& call, const float* input, const float* weight, const float* bias,
-                       const float* residual, float* output, float* statistics) {
-  return winograd::Upsample(call, input, weight, bias, residual, output, statistics).run();
+bool winograd_upsample(const WinogradUpsampleCall& call, const WinogradEpilogue& after, const float* input,
+                       const float* weight, float* output) {
+  return winograd::Upsample(call, after, input, weight, output).run();
 }
 
 }  // namespace fastgan

@@ -27,7 +27,7 @@ void transform_block(const Taps& taps, int64_t column, int64_t row, float* to, i
   constexpr int p = kPoints;
   for (int r = 0; r < kLanes; ++r) {
     Vector g[9], u[kWeightPoints], half[2 * p];
-    for (int tap = 0; tap < 9; ++tap) g[tap] = load(lanes[tap][r]);
+    for (int tap = 0; tap < 9; ++tap) g[tap] = load(lanes[tap][r]) * taps.scale;
     // Of the outer taps the last is the polynomial's constant.
     along<2, 2, p>(TwoTaps::weight, g + 8, -6, -2, half, p, 1);
     along<p, 2, p>(TwoTaps::weight, half, 1, p, u, 1, p);

@@ -17,6 +17,7 @@ int64_t weight_blocks(int64_t blocks, int64_t depth);
 struct Taps {
   const float* data;
   int64_t columns, rows, column_stride, row_stride, tap_stride;
+  float scale;
 };
 
 // Transforms the blocks of columns from `first` on, `now` of them, to kWeightPoints points: vector (point, block of

@@ -44,26 +44,20 @@ constexpr Kind kKinds[] = {{&Parities::ee, kPoints * kPoints, 1, 0},
                            {&Parities::oe, kPoints, kTileSide, kPoints * kPoints + kPoints},
                            {&Parities::oo, 1, kTileSide * kTileSide, kWeightPoints - 1}};
 
-// kSide² pixels' vector of channels from `first` on, `count` of them.
-template <int kSide>
-inline void load_square(const float* const* pixels, int64_t first, int count, Vector* d) {
-  if (count == kLanes) {
-    for (int k = 0; k < kSide * kSide; ++k) d[k] = load(pixels[k] + first);
-  } else {
-    for (int k = 0; k < kSide * kSide; ++k) d[k] = load_first(pixels[k] + first, count);
-  }
-}
-
 // Calls body(block, d) for each block of channels from `begin` to `end`, with the square of pixels at (y, x).
-template <int kSide, class Body>
-inline void for_blocks(const Images& images, const float* zeros, int64_t image, int64_t y, int64_t x, int64_t begin,
-                       int64_t end, Body body) {
+template <int kSide, class Reader, class Body>
+inline void for_blocks(const Reader& read, int64_t image, int64_t y, int64_t x, int64_t begin, int64_t end, Body body) {
   const float* pixels[kSide * kSide];
-  images.square<kSide>(image, y, x, zeros, pixels);
+  read.images().template square<kSide>(image, y, x, read.zeros(), pixels);
   for (int64_t block = begin; block < end; ++block) {
     Vector d[kSide * kSide];
     const int64_t first = block * kLanes;
-    load_square<kSide>(pixels, first, static_cast<int>(std::min<int64_t>(kLanes, images.channels - first)), d);
+    const int count = static_cast<int>(std::min<int64_t>(kLanes, read.images().channels - first));
+    if (count == kLanes) {
+      for (int k = 0; k < kSide * kSide; ++k) d[k] = read(pixels[k], image, first, kLanes);
+    } else {
+      for (int k = 0; k < kSide * kSide; ++k) d[k] = read(pixels[k], image, first, count);
+    }
     body(block - begin, d);
   }
 }
@@ -91,10 +85,11 @@ inline void load_tile(const Parities& from, int64_t block, int64_t tile, Vector*
 }
 
 // Transforms the tile of the input at (y, x), of the blocks of channels from `begin` to `end`.
-inline void transform_input(const Images& images, const float* zeros, int64_t image, int64_t y, int64_t x,
-                            int64_t begin, int64_t end, const Parities& panels, int64_t tile) {
+template <class Reader>
+inline void transform_input(const Reader& read, int64_t image, int64_t y, int64_t x, int64_t begin, int64_t end,
+                            const Parities& panels, int64_t tile) {
   constexpr int s = kTileSide, p = kPoints;
-  for_blocks<s>(images, zeros, image, y, x, begin, end, [&](int64_t block, const Vector* d) {
+  for_blocks<s>(read, image, y, x, begin, end, [&](int64_t block, const Vector* d) {
     Vector ee[p * p], eo[p * s], oe[s * p];
     along<s, s, p>(TwoTaps::input, d, s, 1, oe, p, 1);
     along<s, s, p>(TwoTaps::input, d, 1, s, eo, 1, s);
@@ -118,10 +113,11 @@ inline void sums_of(const Parities& panels, int64_t block, int64_t tile, Vector*
 
 // Transforms what the tile of the input at (y, x) has of the output's gradient, of the blocks of filters from `begin`
 // to `end`.
-inline void transform_gradient(const Images& grads, const float* zeros, int64_t image, int64_t y, int64_t x,
-                               int64_t begin, int64_t end, const Parities& panels, int64_t tile) {
+template <class Reader>
+inline void transform_gradient(const Reader& read, int64_t image, int64_t y, int64_t x, int64_t begin, int64_t end,
+                               const Parities& panels, int64_t tile) {
   constexpr int s = kTileSide, p = kPoints, n = kSumsSide, m = n + 1;
-  for_blocks<m>(grads, zeros, image, 2 * y - 1, 2 * x - 1, begin, end, [&](int64_t block, const Vector* d) {
+  for_blocks<m>(read, image, 2 * y - 1, 2 * x - 1, begin, end, [&](int64_t block, const Vector* d) {
     Vector sums[n * n], ee[p * p], eo[p * s], oe[s * p], oo[s * s], half[p * p], above[n];
     for (int j = 0; j < n; ++j) above[j] = d[j] + d[j + 1];
     for (int i = 0; i < n; ++i)

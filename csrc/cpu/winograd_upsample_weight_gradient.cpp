@@ -20,10 +20,13 @@ constexpr int64_t kSums = 9 * kLanes * 2 * kLanes;
 
 // A worker has a part of the tiles and a group of pairs of blocks of filters; there is nothing to wait for but the end.
 // Workers of one part transform the same input, those of one group have sums to be added.
+template <WinogradPrologue::Kind kKind>
 class WeightGradient {
  public:
-  WeightGradient(const WinogradUpsampleCall& call, const float* input, const float* grad_output, float* grad_weight)
+  WeightGradient(const WinogradUpsampleCall& call, const WinogradPrologue& before, const float* input,
+                 const float* grad_output, float* grad_weight)
       : call_(call),
+        before_(before),
         inputs_{input, call.height, call.width, call.channels},
         grads_{grad_output, 2 * call.height, 2 * call.width, call.filters},
         grad_weight_(grad_weight) {}
@@ -79,12 +82,15 @@ class WeightGradient {
     const int64_t first = 2 * first_pair, last = std::min(2 * last_pair, out_blocks_);
     const Parities in(memory, in_blocks_, block_), out(memory + in_floats_, group_blocks, block_);
     float* const products = memory + in_floats_ + out_floats_;
+    const WinogradPrologue nothing;
+    const Read<WinogradPrologue::kNothing> inputs(nothing, inputs_, zeros_);
+    const Read<kKind> grads(before_, grads_, zeros_);
     for (int64_t round = 0; round < rounds_; ++round) {
       const int64_t begin = count_tiles * round / rounds_, count = count_tiles * (round + 1) / rounds_ - begin;
       for (int64_t t = 0; t < count; ++t) {
         const auto [image, y, x] = grid_.place(first_tile + begin + t);
-        transform_input(inputs_, zeros_, image, y, x, 0, in_blocks_, in, t);
-        transform_gradient(grads_, zeros_, image, y, x, first, last, out, t);
+        transform_input(inputs, image, y, x, 0, in_blocks_, in, t);
+        transform_gradient(grads, image, y, x, first, last, out, t);
       }
       for (int64_t pair = first_pair; pair < last_pair; ++pair)
         for (int64_t c = 0; c < in_blocks_; ++c) {
@@ -143,11 +149,13 @@ class WeightGradient {
     for (int64_t f = 0; f < filters; ++f)
       for (int64_t c = 0; c < channels; ++c) {
         float* to = grad_weight_ + (filter + f) * call_.filter_stride + (channel + c) * call_.channel_stride;
-        for (int tap = 0; tap < 9; ++tap) to[tap * call_.tap_stride] = sums[(tap * kLanes + c) * 2 * kLanes + f];
+        for (int tap = 0; tap < 9; ++tap)
+          to[tap * call_.tap_stride] = call_.scale * sums[(tap * kLanes + c) * 2 * kLanes + f];
       }
   }
 
   const WinogradUpsampleCall& call_;
+  const WinogradPrologue& before_;
   const Grid grid_{call_.batch, call_.height, call_.width, kTileSide};
   const Images inputs_, grads_;
   float* const grad_weight_;
@@ -161,9 +169,12 @@ class WeightGradient {
 }  // namespace
 }  // namespace winograd
 
-bool winograd_upsample_weight_gradient(const WinogradUpsampleCall& call, const float* input, const float* grad_output,
-                                       float* grad_weight) {
-  return winograd::WeightGradient(call, input, grad_output, grad_weight).run();
+bool winograd_upsample_weight_gradient(const WinogradUpsampleCall& call, const WinogradPrologue& before,
+                                       const float* input, const float* grad_output, float* grad_weight) {
+  using winograd::WeightGradient;
+  if (before.kind == WinogradPrologue::kGate)
+    return WeightGradient<WinogradPrologue::kGate>(call, before, input, grad_output, grad_weight).run();
+  return WeightGradient<WinogradPrologue::kNothing>(call, before, input, grad_output, grad_weight).run();
 }
 
 }  // namespace fastgan

@@ -238,7 +238,7 @@ def conv2d_avg_pool2d(
         activated = input if act == "linear" else bias_act(input, act=act, alpha=alpha, gain=1.0)
         convolved = F.conv2d(activated, weight, bias, padding="same" if sides is None else sides, groups=groups)
         return F.avg_pool2d(convolved, kernel_size)
-    return _conv2d_avg_pool2d(input, weight, bias, None, act, slope, sides, groups, backend)
+    return _conv2d_avg_pool2d(input, weight, bias, None, act, slope, sides, groups, convolution_algorithm(), backend)
 
 
 def box_filter2d(

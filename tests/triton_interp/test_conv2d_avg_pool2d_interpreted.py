@@ -23,7 +23,7 @@ def test_every_form(form: str, boxes: tuple[int, int]) -> None:
     assert len(launches) == boxes[0]
     grad = torch.randn_like(y)
     with tuned.forcing(form), record_launches() as launches:
-        grads = kernels.conv2d_avg_pool2d_backward(grad, x, w, None, "lrelu", 0.2, [1, 1], 1, [True, True])
+        grads = kernels.conv2d_avg_pool2d_backward(grad, x, w, None, "lrelu", 0.2, [1, 1], 1, "auto", [True, True])
     assert len(launches) == boxes[1]
     wide = [t.double().requires_grad_() for t in (x, w)]
     exact = F.avg_pool2d(F.conv2d(F.leaky_relu(wide[0], 0.2), wide[1], b.double(), padding=1), 2)

@@ -40,7 +40,7 @@ def _check_forward(
     alpha: float,
     padding: list[int],
     groups: int,
-    _: Any,
+    *_: Any,
 ) -> None:
     resampling.check_exact(name, input, weight, bias, padding, groups)
     _check_prologue(name, input, gate, act)
@@ -62,6 +62,7 @@ def _check_backward(
     alpha: float,
     padding: list[int],
     groups: int,
+    algorithm: str,
     wanted: list[bool],
     _: Any,
 ) -> None:
@@ -79,14 +80,14 @@ def _fake_forward(
 conv2d_avg_pool2d = define_op(
     table,
     f"conv2d_avg_pool2d(Tensor input, Tensor weight, Tensor? bias, {_PROLOGUE}, int[] padding, int groups,"
-    " str? backend) -> Tensor",
+    " str algorithm, str? backend) -> Tensor",
     _fake_forward,
     _check_forward,
 )
 conv2d_avg_pool2d_backward = define_op(
     table,
     f"conv2d_avg_pool2d_backward(Tensor grad_output, Tensor input, Tensor weight, {_PROLOGUE}, int[] padding,"
-    " int groups, bool[] wanted, str? backend) -> (Tensor grad_input, Tensor grad_weight)",
+    " int groups, str algorithm, bool[] wanted, str? backend) -> (Tensor grad_input, Tensor grad_weight)",
     resampling.fake_backward,
     _check_backward,
 )

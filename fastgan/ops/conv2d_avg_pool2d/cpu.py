@@ -1,4 +1,7 @@
-"""conv2d_avg_pool2d on the CPU: our box filter, and torch's strided convolution."""
+"""conv2d_avg_pool2d on the CPU: by Winograd's algorithm in float32, where it is asked for or faster.
+
+Else our box filter, and torch's strided convolution.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,25 @@ from torch import Tensor
 
 from fastgan.ops import resampling
 from fastgan.ops.box_filter2d.cpu import box, unsupported_reason
+from fastgan.ops.conv2d.choice import Part
 from fastgan.ops.conv2d_avg_pool2d import forms
+from fastgan.ops.piecewise_linear import gate_of
+from fastgan.ops.upsample_conv2d import winograd
+from fastgan.ops.upsample_conv2d.choice import takes_winograd
 
 __all__ = ["conv2d_avg_pool2d", "conv2d_avg_pool2d_backward", "unsupported_reason"]
+
+#: What each result is for the upsampled convolution that this one is the gradient of.
+_PARTS: dict[Part, Part] = {"forward": "grad_input", "grad_input": "forward", "grad_weight": "grad_weight"}
+
+
+def _takes_winograd(algorithm: str, part: Part, input: Tensor, weight: Tensor, padding: list[int], groups: int) -> bool:
+    n, _, height, width = input.shape
+    if height % 2 or width % 2:
+        return False
+    return takes_winograd(
+        algorithm, _PARTS[part], input, weight, padding, groups, (n, height // 2, width // 2), weight.shape[:2]
+    )
 
 
 def conv2d_avg_pool2d(
@@ -20,9 +39,15 @@ def conv2d_avg_pool2d(
     alpha: float,
     padding: list[int],
     groups: int,
+    algorithm: str,
 ) -> Tensor:
-    form = forms.choose(input, weight, padding, groups)
-    output = forms.forward(form, input, weight, bias, gate, act, alpha, padding, groups, box)
+    output = None
+    if _takes_winograd(algorithm, "forward", input, weight, padding, groups):
+        before = winograd.Prologue.of(gate_of(input, gate, act), act, alpha)
+        output = winograd.conv2d_avg_pool2d(input, weight, bias, before)
+    if output is None:
+        form = forms.choose(input, weight, padding, groups)
+        output = forms.forward(form, input, weight, bias, gate, act, alpha, padding, groups, box)
     return output.contiguous(memory_format=resampling.output_format(input, weight))
 
 
@@ -35,8 +60,23 @@ def conv2d_avg_pool2d_backward(
     alpha: float,
     padding: list[int],
     groups: int,
+    algorithm: str,
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
-    form = forms.choose(input, weight, padding, groups)
-    grads = forms.backward(form, grad_output, input, weight, gate, act, alpha, padding, groups, wanted, box)
+    parts: tuple[Part, ...] = ("grad_input", "grad_weight")
+    takes = [
+        want and _takes_winograd(algorithm, part, input, weight, padding, groups)
+        for want, part in zip(wanted, parts, strict=True)
+    ]
+    grads: list[Tensor | None] = [None, None]
+    before = winograd.Prologue.of(gate_of(input, gate, act), act, alpha) if any(takes) else winograd.NOTHING
+    if takes[0]:
+        grads[0] = winograd.pooled_grad_input(grad_output, weight, before)
+    if takes[1]:
+        grads[1] = winograd.pooled_grad_weight(grad_output, input, weight, before)
+    missing = [want and grad is None for want, grad in zip(wanted, grads, strict=True)]
+    if any(missing):
+        form = forms.choose(input, weight, padding, groups)
+        rest = forms.backward(form, grad_output, input, weight, gate, act, alpha, padding, groups, missing, box)
+        grads = [r if m else g for r, g, m in zip(rest, grads, missing, strict=True)]
     return resampling.laid_out(grads, input, weight)

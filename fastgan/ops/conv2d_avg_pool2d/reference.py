@@ -24,6 +24,7 @@ def conv2d_avg_pool2d(
     alpha: float,
     padding: list[int],
     groups: int,
+    algorithm: str,
 ) -> Tensor:
     output = forms.forward("stock", input, weight, bias, gate, act, alpha, padding, groups)
     return output.contiguous(memory_format=resampling.output_format(input, weight))
@@ -38,6 +39,7 @@ def conv2d_avg_pool2d_backward(
     alpha: float,
     padding: list[int],
     groups: int,
+    algorithm: str,
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
     grads = forms.backward("stock", grad_output, input, weight, gate, act, alpha, padding, groups, wanted)

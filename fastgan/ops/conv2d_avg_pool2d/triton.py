@@ -27,6 +27,7 @@ def conv2d_avg_pool2d(
     alpha: float,
     padding: list[int],
     groups: int,
+    algorithm: str,
 ) -> Tensor:
     form = _choose(input, weight, padding, groups)
     output = forms.forward(form, input, weight, bias, gate, act, alpha, padding, groups, box)
@@ -42,6 +43,7 @@ def conv2d_avg_pool2d_backward(
     alpha: float,
     padding: list[int],
     groups: int,
+    algorithm: str,
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
     form = _choose(input, weight, padding, groups)

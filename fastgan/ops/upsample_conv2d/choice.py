@@ -8,14 +8,16 @@ both images are. The constants are from ``benchmarks/choices/upsample_conv2d-cpu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from fastgan.ops import native
 from fastgan.ops.conv2d.choice import LANES, Part
-from fastgan.ops.layout import image_format
+from fastgan.ops.resampling import output_format
 
-__all__ = ["prefers_winograd"]
+__all__ = ["prefers_winograd", "takes_winograd"]
 
 #: Products of a tile of 4×4 pixels.
 _TILE = 81
@@ -28,16 +30,39 @@ _RELAYOUT = {"forward": 60, "grad_input": 250, "grad_weight": 250}
 _LEAST_SAVING = 1.2
 
 
-def prefers_winograd(part: Part, input: Tensor, weight: Tensor) -> bool:
-    """Whether that result of a 3×3 convolution with padding 1, float32 on CPUs, is faster by Winograd's algorithm."""
+def prefers_winograd(
+    part: Part, low: tuple[int, int, int], filters: int, channels: int, layout: torch.memory_format
+) -> bool:
+    """Whether that result of a 3×3 convolution with padding 1, float32 on CPUs, is faster by Winograd's algorithm.
+
+    `low` are batch, height and width of what is upsampled.
+    """
     by = LANES.get(native.isa_level() or "", 0)
-    filters, channels = weight.shape[:2]
-    if by == 0 or weight.numel() == 0:
+    if by == 0 or filters * channels == 0:
         return False
-    n, _, height, width = input.shape
+    n, height, width = low
     pixels, tiles = n * height * width, n * -(-height // 4) * -(-width // 4)
     filled = -(-channels // by) * -(-filters // by) * by**2 / (channels * filters)
-    last = torch.channels_last in (image_format(input), image_format(weight))
-    by_pixel = _PIXEL if last else _PIXEL + _RELAYOUT[part]
+    by_pixel = _PIXEL if layout == torch.channels_last else _PIXEL + _RELAYOUT[part]
     cost = filled * (_TILE * tiles + _WEIGHT[part]) + by_pixel * pixels * (channels + filters) / (channels * filters)
     return 9 * pixels >= _LEAST_SAVING * cost
+
+
+def takes_winograd(
+    algorithm: str,
+    part: Part,
+    input: Tensor,
+    weight: Tensor,
+    padding: list[int],
+    groups: int,
+    low: tuple[int, int, int],
+    channels: Sequence[int],
+) -> bool:
+    """Whether Winograd's algorithm serves and is asked for or faster; `channels` are those of input and output."""
+    if algorithm == "direct" or input.dtype != torch.float32 or groups != 1:
+        return False
+    if list(weight.shape[2:]) != [3, 3] or padding != [1, 1]:
+        return False
+    return algorithm == "winograd" or prefers_winograd(
+        part, low, channels[1], channels[0], output_format(input, weight)
+    )

@@ -12,7 +12,7 @@ from fastgan.ops import native, resampling
 from fastgan.ops.box_filter2d.cpu import box, unsupported_reason
 from fastgan.ops.conv2d.choice import Part
 from fastgan.ops.upsample_conv2d import forms, winograd
-from fastgan.ops.upsample_conv2d.choice import prefers_winograd
+from fastgan.ops.upsample_conv2d.choice import takes_winograd
 
 __all__ = ["unsupported_reason", "upsample_conv2d", "upsample_conv2d_backward"]
 
@@ -34,11 +34,9 @@ def _flip(weight: Tensor, groups: int, layout: torch.memory_format) -> Tensor:
 
 
 def _takes_winograd(algorithm: str, part: Part, input: Tensor, weight: Tensor, padding: list[int], groups: int) -> bool:
-    if algorithm == "direct" or input.dtype != torch.float32 or groups != 1:
-        return False
-    if list(weight.shape[2:]) != [3, 3] or padding != [1, 1]:
-        return False
-    return algorithm == "winograd" or prefers_winograd(part, input, weight)
+    n, _, height, width = input.shape
+    filters, channels = weight.shape[:2]
+    return takes_winograd(algorithm, part, input, weight, padding, groups, (n, height, width), (channels, filters))
 
 
 def upsample_conv2d(
