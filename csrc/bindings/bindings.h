@@ -21,6 +21,8 @@ void bind_bias_act(py::module_& module);
 void bind_box_filter2d(py::module_& module);
 void bind_elementary(py::module_& module);
 void bind_flip_weight(py::module_& module);
+void bind_gradient_norm_penalty(py::module_& module);
+void bind_interpolate_samples(py::module_& module);
 void bind_norm_act(py::module_& module);
 void bind_spectral_norm(py::module_& module);
 void bind_upfirdn2d(py::module_& module);

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from fastgan.ops.layout import accumulator
+
 __all__ = ["Sample", "laid_out", "tensors"]
 
 
@@ -37,6 +39,8 @@ class Sample:
         Whether those results have the memory layout of the leading argument's tensors as well.
     follows_autocast : bool, default False
         Whether the op runs in autocast's dtype, as convolutions do, instead of in that of the leading argument.
+    accumulated : bool, default False
+        Whether those results are sums, of the dtype that the leading argument's is summed in.
     float32_error : float, optional
         The relative error that the op documents for float32. Default: that of the table of tolerances.
     """
@@ -50,12 +54,17 @@ class Sample:
     leader: str | None = None
     keeps_layout: bool = True
     follows_autocast: bool = False
+    accumulated: bool = False
     float32_error: float | None = None
 
     def arguments(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, Any]:
         """Keyword arguments, tensors in `dtype` with the layout the case is about."""
         generator = torch.Generator().manual_seed(zlib.crc32(self.name.encode()) + seed)
         return tree_map_only(Tensor, lambda x: _cast(x, dtype), self.make(generator))
+
+    def result_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """That of the first results where the leading argument has `dtype`."""
+        return accumulator(dtype) if self.accumulated else dtype
 
     def leading(self, arguments: dict[str, Any]) -> list[Tensor]:
         """The tensors that the first results are like."""
