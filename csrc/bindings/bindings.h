@@ -21,6 +21,7 @@ void bind_bias_act(py::module_& module);
 void bind_box_filter2d(py::module_& module);
 void bind_elementary(py::module_& module);
 void bind_flip_weight(py::module_& module);
+void bind_gate_by_bits(py::module_& module);
 void bind_gradient_norm_penalty(py::module_& module);
 void bind_interpolate_samples(py::module_& module);
 void bind_norm_act(py::module_& module);

@@ -1,6 +1,7 @@
 """Stateless public API: checks its arguments, fills in defaults, calls one op."""
 
 from fastgan.functional.activation import bias_act
+from fastgan.functional.bits import gate_by_bits, sign_bits
 from fastgan.functional.convolution import conv2d
 from fastgan.functional.fir import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 from fastgan.functional.minibatch import minibatch_stddev
@@ -19,6 +20,7 @@ __all__ = [
     "conv2d_avg_pool2d",
     "downsample2d",
     "filter2d",
+    "gate_by_bits",
     "gradient_norm_penalty",
     "interpolate_samples",
     "minibatch_stddev",
@@ -26,6 +28,7 @@ __all__ = [
     "norm_act",
     "norm_act_upsample_conv2d",
     "setup_filter",
+    "sign_bits",
     "spectral_conv",
     "spectral_linear",
     "spectral_norm",

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fastgan.ops.layout import accumulator
 
-__all__ = ["Sample", "laid_out", "tensors"]
+__all__ = ["Sample", "in_dtype", "laid_out", "tensors"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sample:
     function : str, optional
         In ``fastgan.functional``. Default: the op's name.
     constants : tuple of str
-        Arguments without derivatives, of the leading argument's dtype.
+        Arguments without derivatives, of the leading argument's dtype or of integers.
     numerical : bool, default True
         Whether finite differences show the derivatives that the op is to have.
     leader : str, optional
@@ -91,7 +91,14 @@ def tensors(values: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
+def in_dtype(values: Any, dtype: torch.dtype) -> Any:
+    """The same with floating tensors in `dtype`."""
+    return tree_map_only(Tensor, lambda x: x.to(dtype) if x.is_floating_point() else x, values)
+
+
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    if not x.is_floating_point():
+        return x
     # Keeps strides and storage offset, which Tensor.to does not where there are gaps or overlaps.
     base = x._base if x._base is not None else x
     return torch.as_strided(base.to(dtype), x.shape, x.stride(), x.storage_offset())
