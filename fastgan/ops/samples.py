@@ -41,13 +41,16 @@ def along(values: Tensor, x: Tensor) -> Tensor:
 
 def sample_major(x: Tensor) -> Tensor:
     """`x` itself where it is dense and its samples lie one after the other, in any order within; else a copy."""
+    if x.is_contiguous():
+        return x
     x = dense(x)
     return x if channel_extents(x, 0)[0] == 1 else x.contiguous()
 
 
 def extents(x: Tensor) -> tuple[int, int]:
-    """Samples, and elements of each."""
-    return channel_extents(x, 0)[1:]
+    """Samples of a tensor that has them one after the other, and elements of each."""
+    samples = x.shape[0]
+    return samples, x.numel() // samples if samples else 0
 
 
 def restored(x: Tensor, like: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def test_interpolate_samples(dtype: torch.dtype, target: str) -> None:
     check(launches, dtype, target)
 
 
-@pytest.mark.proves("compiled", op="gradient_norm_penalty", backend="triton")
+@pytest.mark.proves("compiled", op="gradient_norm_penalty", backend="triton", derivatives=("forward", "backward"))
 @each_dtype
 @each_target
 def test_gradient_norm_penalty(dtype: torch.dtype, target: str) -> None:
