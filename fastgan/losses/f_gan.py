@@ -117,7 +117,8 @@ def f_gan_discriminator(real_logits: Tensor, fake_logits: Tensor, *, divergence:
 
     References
     ----------
-    S. Nowozin, B. Cseke, R. Tomioka, "f-GAN", 2016, equation 6 and table 2; the appendix for the total variation.
+    S. Nowozin, B. Cseke, R. Tomioka, "f-GAN", 2016, sections 2.2 to 2.4 and table 2; for the total variation its
+    appendix.
     """
     f = _divergence("f_gan_discriminator", divergence)
     return f.activated_conjugate(wide(fake_logits)).mean() - f.activation(wide(real_logits)).mean()
@@ -151,7 +152,7 @@ def f_gan_generator(fake_logits: Tensor, *, divergence: str, non_saturating: boo
 
     References
     ----------
-    S. Nowozin, B. Cseke, R. Tomioka, "f-GAN", 2016, equation 6 and section 3.2.
+    S. Nowozin, B. Cseke, R. Tomioka, "f-GAN", 2016, sections 2.3 and 3.2.
     """
     f = _divergence("f_gan_generator", divergence)
     return -(f.activation if non_saturating else f.activated_conjugate)(wide(fake_logits)).mean()

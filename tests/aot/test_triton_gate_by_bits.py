@@ -25,7 +25,7 @@ TARGETS = {
 
 @pytest.mark.proves("compiled", op="gate_by_bits", backend="triton")
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("shape", [(32, 128, 32, 32), (3, 13, 7, 7)], ids=str)
+@pytest.mark.parametrize("shape", [(32, 128, 32, 32), (3, 13, 7, 7), (1,)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 def test_no_spills_and_wide_accesses(dtype: torch.dtype, shape: tuple[int, ...], target: str) -> None:
     x = torch.zeros(shape, dtype=dtype)

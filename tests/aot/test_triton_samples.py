@@ -86,8 +86,9 @@ def test_gradient_norm_penalty(dtype: torch.dtype, target: str) -> None:
 
 
 @each_target
-def test_odd_sizes_compile_without_spills(target: str) -> None:
-    g = torch.zeros(3, 13, 7, 7, dtype=torch.bfloat16, requires_grad=True)
+@pytest.mark.parametrize("shape", [(3, 13, 7, 7), (6,), (1, 1)], ids=str)
+def test_odd_sizes_compile_without_spills(shape: tuple[int, ...], target: str) -> None:
+    g = torch.zeros(shape, dtype=torch.bfloat16, requires_grad=True)
     with record_launches() as launches:
         with fastgan.use_backend("triton"):
             penalty = gradient_norm_penalty(interpolate_samples(g, g.detach()), weight=0.1)

@@ -21,6 +21,16 @@ def test_the_random_numbers_are_torch_s_own(dtype: torch.dtype) -> None:
     assert actual.dtype == dtype
 
 
+def test_compiled_it_draws_the_same_numbers() -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x, y: interpolate_samples(x, y) * 2, fullgraph=True, backend="aot_eager")
+    x, y = torch.randn(5, 3), torch.randn(5, 3)
+    torch.manual_seed(3)
+    actual = compiled(x, y)
+    torch.manual_seed(3)
+    assert torch.equal(actual, interpolate_samples(x, y) * 2)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_any_number_of_threads(layout: torch.memory_format, threads: int) -> None:
