@@ -38,6 +38,9 @@ PYBIND11_MODULE(_native, module) {
   bind_box_filter2d(module);
   bind_elementary(module);
   bind_flip_weight(module);
+  bind_gate_by_bits(module);
+  bind_gradient_norm_penalty(module);
+  bind_interpolate_samples(module);
   bind_norm_act(module);
   bind_spectral_norm(module);
   bind_upfirdn2d(module);

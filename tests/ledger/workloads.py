@@ -222,6 +222,50 @@ def _upsample_add(batch: int) -> Case:
     return Case(ours, lambda: x + F.interpolate(low, scale_factor=2), nbytes([x, low, x]))
 
 
+def _interpolate_samples(batch: int) -> Case:
+    """Points between real and fake images, without the random numbers."""
+    x, y, eps = torch.zeros(batch, 3, 128, 128), torch.zeros(batch, 3, 128, 128), torch.zeros(batch)
+
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            return functional.interpolate_samples(x, y, eps)
+
+    def stock() -> object:
+        weight = eps.view(-1, 1, 1, 1)
+        return weight * x + (1 - weight) * y
+
+    return Case(ours, stock, nbytes([x, y, eps, x]))
+
+
+def _gradient_norm_penalty(batch: int) -> Case:
+    """WGAN-GP's, and its derivative with respect to the discriminator's gradient."""
+    gradient = torch.zeros(batch, 3, 128, 128, requires_grad=True)
+
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            penalty = functional.gradient_norm_penalty(gradient, weight=10 / batch, center=1.0)
+        return torch.autograd.grad(penalty, gradient)
+
+    def stock() -> object:
+        penalty = 10 * (gradient.flatten(1).norm(2, dim=1) - 1).square().mean()
+        return torch.autograd.grad(penalty, gradient)
+
+    # Forward: the gradient in. Backward: the gradient in, and its own out.
+    return Case(ours, stock, 3 * nbytes([gradient]))
+
+
+def _gate_by_bits(batch: int) -> Case:
+    """A derivative of leaky ReLU, whose bits are there."""
+    grad, x = _images(batch, 128, 64, 64), _images(batch, 128, 64, 64)
+    bits = torch.zeros(x.numel() // 8, dtype=torch.uint8)
+
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            return functional.gate_by_bits(grad, bits, 0.2, memory_format=torch.channels_last)
+
+    return Case(ours, lambda: torch.ops.aten.leaky_relu_backward(grad, x, 0.2, False), nbytes([grad, bits, grad]))
+
+
 # BigGAN-128, with 96 channels, and the 32 images that are a GPU's share of a batch of 256 on eight: the generator's
 # convolutions after its upsamplings, smallest image first, and its norms; the discriminator's before its poolings.
 _UP = [(1536, 1536, 4), (1536, 768, 8), (768, 384, 16), (384, 192, 32), (192, 96, 64)]
@@ -301,5 +345,20 @@ WORKLOADS = [
         "upsample_add 16x96x64x64 bfloat16 channels_last, forward",
         partial(_upsample_add, 16),
         partial(_upsample_add, 1),
+    ),
+    Workload(
+        "interpolate_samples 64x3x128x128 float32, forward",
+        partial(_interpolate_samples, 64),
+        partial(_interpolate_samples, 1),
+    ),
+    Workload(
+        "gradient_norm_penalty WGAN-GP 64x3x128x128 float32, forward + backward",
+        partial(_gradient_norm_penalty, 64),
+        partial(_gradient_norm_penalty, 3),
+    ),
+    Workload(
+        "gate_by_bits lrelu 32x128x64x64 bfloat16 channels_last, forward",
+        partial(_gate_by_bits, 32),
+        partial(_gate_by_bits, 1),
     ),
 ]

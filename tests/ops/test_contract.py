@@ -21,7 +21,7 @@ import fastgan
 from fastgan import functional
 from fastgan.ops import native, registry
 from tests.ledger.torch_kernels import TorchKernels
-from tests.samples import SAMPLES, Sample, tensors
+from tests.samples import SAMPLES, Sample, in_dtype, tensors
 from tests.tolerances import assert_close
 
 ALL = [pytest.param(sample, id=f"{op}-{sample.name}") for op, samples in SAMPLES.items() for sample in samples]
@@ -93,7 +93,7 @@ def first_and_second(
 def check_against_the_oracle(sample: Sample, dtype: torch.dtype) -> None:
     """Fail unless the op equals the oracle on the same inputs, in values and in which results have derivatives."""
     arguments = sample.arguments(dtype)
-    exact = tree_map_only(Tensor, Tensor.double, arguments)
+    exact = in_dtype(arguments, torch.float64)
     actual = first_and_second(call, sample, arguments, seed=1)
     expected = first_and_second(oracle, sample, exact, seed=1)
     for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
@@ -101,7 +101,7 @@ def check_against_the_oracle(sample: Sample, dtype: torch.dtype) -> None:
         assert_close(a, e, dtype, f"tensor {i} of results, first and second derivatives", error)
         assert a.requires_grad == e.requires_grad
     for like, result in zip(sample.leading(arguments), actual, strict=False):
-        assert result.dtype == dtype
+        assert result.dtype == sample.result_dtype(dtype)
         assert result.stride() == torch.empty_like(like).stride() or not sample.keeps_layout
 
 
@@ -159,9 +159,11 @@ def test_opcheck_of_the_op_and_of_its_derivatives(sample: Sample, backend: str) 
     assert recorded.calls
     for op, args in recorded.calls:
         has_derivative = not op._schema.name.endswith(NOT_DIFFERENTIABLE)
-        torch.library.opcheck(
-            op, tree_map_only(Tensor, lambda x, g=has_derivative: x.detach().clone().requires_grad_(g), args)
-        )
+
+        def leaf(x: Tensor, has_derivative: bool = has_derivative) -> Tensor:
+            return x.detach().clone().requires_grad_(has_derivative and x.is_floating_point())
+
+        torch.library.opcheck(op, tree_map_only(Tensor, leaf, args))
 
 
 def _total(results: list[Tensor]) -> Tensor:
@@ -180,7 +182,7 @@ def _results_and_gradients(
 def _leading_in(dtype: torch.dtype, sample: Sample, arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments with the leading one, and those that share its dtype, in `dtype`."""
     names = (sample.leader or next(iter(arguments)), *sample.constants)
-    cast = {k: tree_map_only(Tensor, lambda x: x.to(dtype), arguments[k]) for k in names}
+    cast = {k: in_dtype(arguments[k], dtype) for k in names}
     return {**arguments, **cast}
 
 
@@ -317,24 +319,25 @@ def test_meta_tensors_and_autocast(sample: Sample) -> None:
         arguments, leaves = with_leaves(sample, _leading_in(dtype, sample, sample.arguments(torch.float32)))
         with torch.autocast("cpu", torch.bfloat16):
             results = call(sample, arguments)
-        expected = torch.bfloat16 if sample.follows_autocast else dtype
+        expected = torch.bfloat16 if sample.follows_autocast else sample.result_dtype(dtype)
         assert {x.dtype for _, x in zip(sample.leading(arguments), results, strict=False)} == {expected}
         gradients = torch.autograd.grad(_total(results), leaves)
         assert [g.dtype for g in gradients] == [x.dtype for x in leaves]
 
 
-def _wrong(argument: Any, first: bool) -> Iterator[Any]:
-    """What does not fit the op's other arguments, in place of one of them."""
+def _wrong(argument: Any, first: bool, typed: bool) -> Iterator[Any]:
+    """What does not fit the op's other arguments, in place of one of them; `typed` where they ask for a dtype."""
     if isinstance(argument, Tensor):
         # A smaller batch of the first tensor alone may be what the others fit; as any other argument it cannot be.
         if not first:
             yield argument[:1] if argument.dim() else argument[None]
-        yield argument.float()
+        if typed:
+            yield argument.float()
         yield argument.to("meta")
     elif isinstance(argument, (list, tuple)):
         yield argument[:-1]
         for i, member in enumerate(argument):
-            for wrong in _wrong(member, first):
+            for wrong in _wrong(member, first, typed):
                 yield [*argument[:i], wrong, *argument[i + 1 :]]
 
 
@@ -353,7 +356,8 @@ def test_what_could_reach_a_raw_pointer_is_refused_by_the_op_itself(sample: Samp
         if len(tensors(args)) == 1:
             continue  # there is nothing that it could not match
         for i, argument in enumerate(args):
-            for wrong in _wrong(argument, i in _may_be_sliced(op, args)):
+            typed = i > 0 or any(x.is_floating_point() for x in tensors(args[1:]))
+            for wrong in _wrong(argument, i in _may_be_sliced(op, args), typed):
                 with pytest.raises((ValueError, TypeError), match=op._schema.name.partition("::")[2]):
                     op(*args[:i], wrong, *args[i + 1 :])
 

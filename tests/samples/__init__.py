@@ -5,6 +5,9 @@ from tests.samples import (
     box_filter2d,
     conv2d,
     conv2d_avg_pool2d,
+    gate_by_bits,
+    gradient_norm_penalty,
+    interpolate_samples,
     norm_act,
     norm_act_conv2d,
     norm_act_upsample_conv2d,
@@ -14,15 +17,18 @@ from tests.samples import (
     upsample_add,
     upsample_conv2d,
 )
-from tests.samples.sample import Sample, tensors
+from tests.samples.sample import Sample, in_dtype, tensors
 
-__all__ = ["SAMPLES", "Sample", "tensors"]
+__all__ = ["SAMPLES", "Sample", "in_dtype", "tensors"]
 
 SAMPLES: dict[str, list[Sample]] = {
     "bias_act": bias_act.SAMPLES,
     "box_filter2d": box_filter2d.SAMPLES,
     "conv2d": conv2d.SAMPLES,
     "conv2d_avg_pool2d": conv2d_avg_pool2d.SAMPLES,
+    "gate_by_bits": gate_by_bits.SAMPLES,
+    "gradient_norm_penalty": gradient_norm_penalty.SAMPLES,
+    "interpolate_samples": interpolate_samples.SAMPLES,
     "norm_act": norm_act.SAMPLES,
     "norm_act_conv2d": norm_act_conv2d.SAMPLES,
     "norm_act_upsample_conv2d": norm_act_upsample_conv2d.SAMPLES,

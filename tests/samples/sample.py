@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-__all__ = ["Sample", "laid_out", "tensors"]
+from fastgan.ops.layout import accumulator
+
+__all__ = ["Sample", "in_dtype", "laid_out", "tensors"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Sample:
     function : str, optional
         In ``fastgan.functional``. Default: the op's name.
     constants : tuple of str
-        Arguments without derivatives, of the leading argument's dtype.
+        Arguments without derivatives, of the leading argument's dtype or of integers.
     numerical : bool, default True
         Whether finite differences show the derivatives that the op is to have.
     leader : str, optional
@@ -37,6 +39,8 @@ class Sample:
         Whether those results have the memory layout of the leading argument's tensors as well.
     follows_autocast : bool, default False
         Whether the op runs in autocast's dtype, as convolutions do, instead of in that of the leading argument.
+    accumulated : bool, default False
+        Whether those results are sums, of the dtype that the leading argument's is summed in.
     float32_error : float, optional
         The relative error that the op documents for float32. Default: that of the table of tolerances.
     """
@@ -50,12 +54,17 @@ class Sample:
     leader: str | None = None
     keeps_layout: bool = True
     follows_autocast: bool = False
+    accumulated: bool = False
     float32_error: float | None = None
 
     def arguments(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, Any]:
         """Keyword arguments, tensors in `dtype` with the layout the case is about."""
         generator = torch.Generator().manual_seed(zlib.crc32(self.name.encode()) + seed)
         return tree_map_only(Tensor, lambda x: _cast(x, dtype), self.make(generator))
+
+    def result_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """That of the first results where the leading argument has `dtype`."""
+        return accumulator(dtype) if self.accumulated else dtype
 
     def leading(self, arguments: dict[str, Any]) -> list[Tensor]:
         """The tensors that the first results are like."""
@@ -82,7 +91,14 @@ def tensors(values: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
+def in_dtype(values: Any, dtype: torch.dtype) -> Any:
+    """The same with floating tensors in `dtype`."""
+    return tree_map_only(Tensor, lambda x: x.to(dtype) if x.is_floating_point() else x, values)
+
+
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    if not x.is_floating_point():
+        return x
     # Keeps strides and storage offset, which Tensor.to does not where there are gaps or overlaps.
     base = x._base if x._base is not None else x
     return torch.as_strided(base.to(dtype), x.shape, x.stride(), x.storage_offset())
