@@ -1,6 +1,7 @@
 """Measures Winograd's convolution against torch's, by shape and derivative: what fastgan/ops/conv2d/choice.py is from.
 
-``python -m benchmarks.winograd_choice OUT.json`` appends to a file as it goes; the two sides are interleaved.
+``python -m benchmarks.winograd_choice OUT.json`` appends to a file as it goes; the two sides are interleaved. With
+``--fresh`` it measures, at shapes that the model was not fitted to, the cases where the model takes Winograd's.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from fastgan.ops import native, resampling
 from fastgan.ops.conv2d import winograd
+from fastgan.ops.conv2d.choice import Part, prefers_winograd
 
 PADDING = [1, 1]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -53,7 +55,23 @@ def shapes() -> Iterator[Shape]:
         yield Shape(8, 64, 64, size)
 
 
-def sides(shape: Shape, layout: torch.memory_format) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
+def fresh_shapes() -> Iterator[Shape]:
+    """Shapes that are in no grid above."""
+    for channels, size, batch in itertools.product((48, 80, 96, 160, 192, 320), (12, 20, 28, 48), (2, 8)):
+        if (shape := Shape(batch, channels, channels, size)).work <= MOST_WORK:
+            yield shape
+    for c_in, c_out in ((48, 160), (160, 48), (36, 300)):
+        yield from (Shape(4, c_in, c_out, size) for size in (11, 24))
+
+
+def taken(part: Part, shape: Shape, layout: torch.memory_format) -> bool:
+    """Whether the model takes Winograd's algorithm."""
+    n, c_in, c_out, size = shape
+    x, weight = (torch.empty(s, memory_format=layout) for s in ((n, c_in, size, size), (c_out, c_in, 3, 3)))
+    return prefers_winograd(part, x, weight, PADDING)
+
+
+def sides(shape: Shape, layout: torch.memory_format) -> dict[Part, tuple[Callable[[], object], Callable[[], object]]]:
     """For the output and each derivative, Winograd's and torch's way to it, results in `layout`."""
     n, c_in, c_out, size = shape
     generator = torch.Generator().manual_seed(0)
@@ -104,12 +122,15 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[f
     return statistics.median(first), statistics.median(second), statistics.median(t / o for o, t in times)
 
 
-def main(path: Path) -> None:
+def main(path: Path, fresh: bool) -> None:
     """Measure every shape, at one and two threads."""
-    rows = []
-    for threads, shape, (name, layout) in itertools.product((1, 2), shapes(), LAYOUTS.items()):
+    rows: list[dict[str, Any]] = []
+    every = list(fresh_shapes() if fresh else shapes())
+    for threads, shape, (name, layout) in itertools.product((1, 2), every, LAYOUTS.items()):
         torch.set_num_threads(threads)
         for part, pair in sides(shape, layout).items():
+            if fresh and not taken(part, shape, layout):
+                continue
             ours, theirs, ratio = compare(*pair)
             rows.append(
                 {
@@ -118,7 +139,10 @@ def main(path: Path) -> None:
                 }
             )  # fmt: skip
         path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    ratios = sorted(row["ratio"] for row in rows)
+    slower = sum(ratio < 1 for ratio in ratios)
+    print(f"{len(rows)} cases, {slower} slower, ratio {ratios[0]} to {ratios[-1]}, median {statistics.median(ratios)}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), "--fresh" in sys.argv[2:])
