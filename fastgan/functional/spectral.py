@@ -187,9 +187,9 @@ def spectral_conv(
 ) -> Tensor:
     r"""Convolve with weight / sigma, which is never written.
 
-    The input is scaled instead, and the weight's gradient corrected where the convolution left it. That moves fewer
-    bytes where the weight is larger than the activations; results are those of the convolution with the output of
-    :func:`spectral_norm`, up to rounding.
+    The input is scaled instead (the transformed weight, where :func:`conv2d` would take Winograd's algorithm), and the
+    weight's gradient corrected where the convolution left it. That moves fewer bytes where the weight is larger than
+    the activations; results are those of the convolution with the output of :func:`spectral_norm`, up to rounding.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from fastgan import functional
 from fastgan.nn.convolution import Conv2d
@@ -65,18 +66,31 @@ def _normalise(
 
 
 def _watched(module: nn.Module) -> bool:
-    """Whether somebody looks at what the module returns."""
-    return bool(module._forward_hooks or module._backward_hooks or module._backward_pre_hooks)
+    """Whether somebody looks at what the module is given or returns."""
+    return bool(
+        module._forward_pre_hooks or module._forward_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
 
 
-def _hands_on(norm: nn.Module) -> bool:
+def _fuses(conv: nn.Module) -> bool:
+    """Whether the convolution is ours, as it was made: then it can do what is before and after it."""
+    kind = parametrize.type_before_parametrizations(conv)
+    if isinstance(conv, Conv2d):
+        geometry = (conv.stride, conv.dilation, conv.groups, conv.padding_mode)
+        as_made = kind is Conv2d and geometry == ((1, 1), (1, 1), 1, "zeros")
+    else:
+        as_made = kind in (UpsampleConv2d, ConvAvgPool2d)
+    return as_made and "forward" not in vars(conv) and not _watched(conv)
+
+
+def _hands_on(norm: nn.Module, conv: nn.Module) -> bool:
     """Whether the norm can leave its work to the convolution after it."""
-    return isinstance(norm, _WITH_STATISTICS) and not _watched(norm)
+    return isinstance(norm, _WITH_STATISTICS) and not _watched(norm) and _fuses(conv)
 
 
 def _adds(conv: nn.Module, x: Tensor) -> bool:
     """Whether the convolution can add a residual to what it returns, in the dtype that it has."""
-    return isinstance(conv, Conv2d) and not _watched(conv) and not torch.is_autocast_enabled(x.device.type)
+    return isinstance(conv, Conv2d) and _fuses(conv) and not torch.is_autocast_enabled(x.device.type)
 
 
 class ResBlockUp(nn.Module):
@@ -114,7 +128,7 @@ class ResBlockUp(nn.Module):
     gathers the statistics that the norm after it needs, and the shortcut's 1×1 convolution runs at the low resolution.
     A batch norm hands its work to the convolution after it, as :func:`fastgan.functional.norm_act_upsample_conv2d` and
     :func:`fastgan.functional.norm_act_conv2d` have it, and the last convolution adds the shortcut, unless hooks look at
-    what they return.
+    what they are given or return.
 
     T. Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, figure 9; A. Brock, J.
     Donahue, K. Simonyan, "Large Scale GAN Training for High Fidelity Natural Image Synthesis", ICLR 2019, figures 15
@@ -187,7 +201,7 @@ class ResBlockUp(nn.Module):
                 fused.update(residual=low, return_statistics=return_statistics and self.upsample)
                 low = None
             apply = partial(conv, **fused)
-            if isinstance(conv, (UpsampleConv2d, Conv2d)) and _hands_on(norm):
+            if _hands_on(norm, conv):
                 h = _normalise(norm, h, conditions, statistics, then=apply)
             else:
                 h = apply(_normalise(norm, h, conditions, statistics))
@@ -239,8 +253,9 @@ class ResBlockDown(nn.Module):
 
     Notes
     -----
-    The pooling is part of the last convolution, whose activation runs in the same pass as its box filter; the
-    shortcut's 1×1 convolution runs at the low resolution.
+    The pooling is part of the last convolution. Convolutions apply the activation before them as they read, and add the
+    shortcut, unless hooks look at what they are given or return; the shortcut's 1×1 convolution runs at the low
+    resolution.
 
     References as for :class:`ResBlockUp`.
     """
@@ -313,11 +328,11 @@ class ResBlockDown(nn.Module):
                 h = apply(h)
             elif self.has_norm:
                 norm = self.get_submodule(f"norm{i}")
-                if isinstance(conv, Conv2d) and _hands_on(norm):
+                if isinstance(conv, Conv2d) and _hands_on(norm, conv):
                     h = _normalise(norm, h, conditions, None, then=apply)
                 else:
                     h = apply(_normalise(norm, h, conditions, None))
-            elif isinstance(conv, (ConvAvgPool2d, Conv2d)) and self.act in ACTIVATIONS:
+            elif self.act in ACTIVATIONS and _fuses(conv):
                 h = apply(h, self.act, self.alpha)
             else:
                 # Ours, not torch's: a penalty on gradients then runs no pass over zeros.

@@ -51,6 +51,8 @@ class Conv2d(nn.Conv2d):
         winograd = self.kernel_size == (3, 3) and input.dim() == 4 and input.dtype == weight.dtype == torch.float32
         if alone and not (simple and winograd):
             return self._conv_forward(input, weight, self.bias)
+        if norm is not None and act != "linear":
+            raise ValueError(f"Conv2d: act must be 'linear' beside norm, which has an act of its own, got '{act}'")
         fused: dict[str, Any] = {"residual": residual, "return_statistics": return_statistics}
         if norm is not None:
             return functional.norm_act_conv2d(input, weight, self.bias, padding=self.padding, **fused, **norm)

@@ -78,7 +78,7 @@ class BatchNormAct2d(nn.BatchNorm2d):
     def forward(self, input: Tensor, statistics: Tensor | None = None, then: Then | None = None) -> Any:
         """Return ``act(batch_norm(input))``; `statistics`, as for ``functional.norm_act``, are used while training.
 
-        With `then`, an :class:`UpsampleConv2d`, return what that makes of it, which may not write it.
+        With `then`, :class:`UpsampleConv2d` or :class:`Conv2d`, return what that makes of it, which may not write it.
         """
         return self.apply_with(input, self.weight, self.bias, statistics, then)
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fastgan import functional
-from fastgan.nn.convolution import Conv2d
 from fastgan.nn.utils.spectral_norm import SpectralNorm, spectral_norm
 
 __all__ = ["SNConv1d", "SNConv2d", "SNConv3d", "SNConvTranspose2d", "SNEmbedding", "SNLinear"]
@@ -105,10 +104,10 @@ def gathering_forward(module: nn.Module, stock: Forward, input: Tensor) -> Tenso
     return F.embedding(input, weight, sparse=module.sparse) / sigma
 
 
-#: How torch's layers, and ours, compute with a weight that is divided but not written. Not other subclasses: those may
-#: compute anything in their forward.
+#: How torch's layers compute with a weight that is divided but not written. Not their subclasses: those may compute
+#: anything in their forward.
 FORWARDS: dict[type[nn.Module], Callable[..., Tensor]] = {
-    **dict.fromkeys((*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, Conv2d), multiplying_forward),
+    **dict.fromkeys((*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear), multiplying_forward),
     nn.Embedding: gathering_forward,
 }
 

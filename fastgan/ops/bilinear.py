@@ -70,6 +70,8 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
         if has_residual:
             result, residual = output[0] if has_statistics else output, given["residual"]
             ctx.half = residual is not None and residual.shape != result.shape
+            # Among the nodes there is one for each tensor.
+            ctx.residual_node = sum(isinstance(x, Tensor) for x in inputs[: names.index("residual")])
         if has_statistics:
             ctx.mark_non_differentiable(output[1])
 
@@ -82,7 +84,8 @@ def define_bilinear_autograd(op: Op, backward_op: Op) -> None:
             grads = run_backward(grad, input, weight, gate, ctx.parameters, wanted)
         grad_bias = grad.sum((0, 2, 3)) if needs[2] and will_run(ctx.next_functions[2][0]) else None
         rest: list[Tensor | None] = [None] * (len(names) - 3)
-        if has_residual and ctx.needs_input_grad[1 + names.index("residual")]:
+        wants_residual = has_residual and ctx.needs_input_grad[1 + names.index("residual")]
+        if wants_residual and will_run(ctx.next_functions[ctx.residual_node][0]):
             rest[names.index("residual") - 3] = sum_pool(grad) if ctx.half else grad
         return (*grads, grad_bias, *rest)
 

@@ -192,6 +192,63 @@ def test_a_hook_on_the_norm_sees_what_the_norm_makes() -> None:
     assert seen == [x.shape]
 
 
+def reflected(conv: nn.Conv2d) -> nn.Conv2d:
+    conv.padding_mode = "reflect"
+    conv._reversed_padding_repeated_twice = [p for p in conv.padding for _ in range(2)]
+    return conv
+
+
+class _Plain(fastgan.nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input)
+
+
+def subclassed(conv: nn.Conv2d) -> nn.Conv2d:
+    if type(conv) is fastgan.nn.Conv2d:
+        conv.__class__ = _Plain
+    return conv
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda wrap: ResBlockUp(4, 4, wrap=wrap, upsample=False),
+        lambda wrap: ResBlockDown(4, 4, wrap=wrap, downsample=False),
+        lambda wrap: ResBlockDown(4, 4, wrap=wrap, downsample=False, norm=fastgan.nn.BatchNormAct2d),
+    ],
+    ids=["up", "down", "down with norms"],
+)
+@pytest.mark.parametrize("wrap", [reflected, subclassed])
+def test_convolutions_that_are_not_as_made_are_called_as_torch_s(block: Any, wrap: Any) -> None:
+    ours = block(wrap)
+    stock = copy.deepcopy(ours)
+    for i in (1, 2):
+        conv = stock.get_submodule(f"conv{i}")
+        twin = nn.Conv2d(4, 4, 3, padding=1, padding_mode=conv.padding_mode)
+        twin.load_state_dict(conv.state_dict())
+        stock.add_module(f"conv{i}", twin)
+    x = torch.randn(2, 4, 6, 6)
+    torch.testing.assert_close(ours(x), stock(x))
+
+
+@pytest.mark.parametrize(
+    "block", [ResBlockUp(4, 4), ResBlockDown(4, 4, norm=fastgan.nn.BatchNormAct2d)], ids=["up", "down"]
+)
+def test_hooks_on_convolutions_see_what_is_convolved_and_what_that_gives(block: nn.Module) -> None:
+    x = torch.randn(2, 4, 6, 6)
+    expected = copy.deepcopy(block)(x)
+    seen: list[Tensor] = []
+    last = 2 if isinstance(block, ResBlockUp) else 1
+    conv = block.get_submodule(f"conv{last}")
+    hook = conv.register_forward_hook(lambda module, arguments, y: seen.extend((arguments[0], y)))
+    torch.testing.assert_close(block(x), expected)
+    hook.remove()
+    given, output = seen
+    torch.testing.assert_close(output, F.conv2d(given, conv.weight, conv.bias, padding=1))
+    if isinstance(block, ResBlockUp):
+        assert given.min() >= 0, "activated"
+
+
 def test_statistics_that_nobody_gathers_are_none() -> None:
     x = torch.randn(2, 4, 4, 4)
     for options in ({"residual": False}, {"upsample": False}):

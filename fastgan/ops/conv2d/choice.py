@@ -21,7 +21,8 @@ __all__ = ["LANES", "Part", "may_prefer_winograd", "normalises_itself", "prefers
 
 Part = Literal["forward", "grad_input", "grad_weight"]
 
-#: The ISA levels that were measured, and their floats in a vector, to multiples of which channels are filled up.
+#: The ISA levels that were timed, v3 at five shapes, and their floats in a vector, to multiples of which channels are
+#: filled up.
 LANES = {"v4": 16, "v3": 8}
 #: What the transforms of a weight or of its gradient cost, for a pair of channels.
 _WEIGHT = {"forward": 1100, "grad_input": 1100, "grad_weight": 300}

@@ -27,8 +27,9 @@ def conv2d(
     statistics: bool,
 ) -> tuple[Tensor, Tensor]:
     if takes_winograd(algorithm, "forward", input, weight, padding):
-        before = winograd.Prologue.of(gate_of(input, gate, act), act, alpha)
-        done = winograd.convolution(input, weight, padding, before, bias, residual, statistics)
+        seen = winograd.images(input)  # once, also where it is its own gate
+        before = winograd.Prologue.of(gate_of(seen, gate, act), act, alpha)
+        done = winograd.convolution(seen, weight, padding, before, bias, residual, statistics)
         if done is not None:
             output, gathered = done
             return output.contiguous(memory_format=resampling.output_format(input, weight)), gathered
@@ -52,11 +53,15 @@ def conv2d_backward(
         for want, part in zip(wanted, parts, strict=True)
     ]
     grads: list[Tensor | None] = [None, None]
-    before = winograd.Prologue.of(gate_of(input, gate, act), act, alpha) if any(takes) else winograd.NOTHING
-    if takes[0]:
-        grads[0] = winograd.grad_input(grad_output, weight, padding, before)
-    if takes[1]:
-        grads[1] = winograd.grad_weight(grad_output, input, weight, padding, before)
+    if any(takes):
+        # Once, for both gradients and where the input is its own gate.
+        grad = winograd.images(grad_output)
+        seen = winograd.images(input) if takes[1] or act != "linear" else input
+        before = winograd.Prologue.of(gate_of(seen, gate, act), act, alpha)
+        if takes[0]:
+            grads[0] = winograd.grad_input(grad, weight, padding, before)
+        if takes[1]:
+            grads[1] = winograd.grad_weight(grad, seen, weight, padding, before)
     missing = [want and grad is None for want, grad in zip(wanted, grads, strict=True)]
     if any(missing):
         rest = direct.conv2d_backward(grad_output, input, weight, gate, act, alpha, padding, algorithm, missing)

@@ -14,7 +14,17 @@ from torch import Tensor
 from fastgan.ops import native, resampling
 from fastgan.ops.layout import image_format
 
-__all__ = ["NOTHING", "Prologue", "convolution", "grad_input", "grad_weight", "scratch_bytes", "tile_size"]
+__all__ = [
+    "NOTHING",
+    "Prologue",
+    "convolution",
+    "evenly_spaced",
+    "grad_input",
+    "grad_weight",
+    "images",
+    "scratch_bytes",
+    "tile_size",
+]
 
 
 def tile_size(height: int, width: int) -> int:
@@ -31,8 +41,8 @@ def scratch_bytes() -> int:
 class Prologue(NamedTuple):
     """What is done with the input's pixels as they are read: nothing, or slopes at a gate, or a map of channels.
 
-    With a gate x becomes x times `above` where the gate is positive, else times `below`; with `mean` it becomes z times
-    these, of z = (x - mean) scale + shift.
+    With a gate x becomes x times `below` where the gate is not positive; with `mean` it becomes z times `above` where z
+    is positive, else times `below`, of z = (x - mean) scale + shift.
     """
 
     gate: Tensor | None = None  # like the input
@@ -45,7 +55,7 @@ class Prologue(NamedTuple):
     @classmethod
     def of(cls, gate: Tensor | None, act: str, alpha: float) -> Prologue:
         """The slopes of an activation at a gate, or nothing without one."""
-        return cls() if gate is None else cls(_images(gate), below=0.0 if act == "relu" else alpha)
+        return cls() if gate is None else cls(images(gate), below=0.0 if act == "relu" else alpha)
 
     def native(self) -> Any:
         """The extension's."""
@@ -83,11 +93,13 @@ def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
 
 
-def _images(x: Tensor) -> Tensor:
+def images(x: Tensor) -> Tensor:
+    """`x` in the memory format that the extension reads."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _evenly_spaced(weight: Tensor) -> Tensor:
+def evenly_spaced(weight: Tensor) -> Tensor:
+    """`weight` with taps that one stride tells."""
     return weight if weight.stride(2) == 3 * weight.stride(3) else weight.contiguous()
 
 
@@ -102,11 +114,11 @@ def convolution(
     divisor: Tensor | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """The output, channels_last, and its statistics; weight is divided by `divisor`, of one element."""
-    input, weight, bias = _images(input), _evenly_spaced(weight), None if bias is None else bias.contiguous()
+    input, weight, bias = images(input), evenly_spaced(weight), None if bias is None else bias.contiguous()
     height, width = (s + 2 * p - 2 for s, p in zip(input.shape[2:], padding, strict=True))
     output = resampling.empty_images(input, [input.shape[0], weight.shape[0], height, width], torch.channels_last)
     gathered = resampling.empty_statistics(output, statistics)
-    residual = None if residual is None else _images(residual)
+    residual = None if residual is None else images(residual)
     half = residual is not None and residual.shape != output.shape
     after = native.extension().WinogradEpilogue(
         _address(bias), _address(residual), half, 0, 1.0, gathered.data_ptr() if statistics else 0
@@ -123,7 +135,7 @@ def grad_input(grad: Tensor, weight: Tensor, padding: list[int], before: Prologu
 
     `before` is what the forward has done with the input: nothing, or slopes at a gate.
     """
-    grad, weight, sides = _images(grad), _evenly_spaced(weight), [2 - p for p in padding]
+    grad, weight, sides = images(grad), evenly_spaced(weight), [2 - p for p in padding]
     height, width = (s + 2 * p - 2 for s, p in zip(grad.shape[2:], sides, strict=True))
     result = resampling.empty_images(grad, [grad.shape[0], weight.shape[1], height, width], torch.channels_last)
     after = native.extension().WinogradEpilogue(0, 0, False, _address(before.gate), before.below, 0)
@@ -138,7 +150,7 @@ def grad_weight(
     grad: Tensor, input: Tensor, weight: Tensor, padding: list[int], before: Prologue = NOTHING
 ) -> Tensor | None:
     """The weight's gradient, in weight's memory format."""
-    grad, input = _images(grad), _images(input)
+    grad, input = images(grad), images(input)
     result = resampling.empty_images(weight, list(weight.shape), image_format(weight))
     finite = native.extension().winograd_weight_gradient(
         _call(input, result, padding, (grad.shape[2], grad.shape[3])), before.native(),

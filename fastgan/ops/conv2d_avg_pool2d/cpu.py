@@ -10,6 +10,7 @@ from torch import Tensor
 from fastgan.ops import resampling
 from fastgan.ops.box_filter2d.cpu import box, unsupported_reason
 from fastgan.ops.conv2d.choice import Part
+from fastgan.ops.conv2d.winograd import Prologue, images
 from fastgan.ops.conv2d_avg_pool2d import forms
 from fastgan.ops.piecewise_linear import gate_of
 from fastgan.ops.upsample_conv2d import winograd
@@ -43,8 +44,9 @@ def conv2d_avg_pool2d(
 ) -> Tensor:
     output = None
     if _takes_winograd(algorithm, "forward", input, weight, padding, groups):
-        before = winograd.Prologue.of(gate_of(input, gate, act), act, alpha)
-        output = winograd.conv2d_avg_pool2d(input, weight, bias, before)
+        seen = images(input)  # once, also where it is its own gate
+        before = Prologue.of(gate_of(seen, gate, act), act, alpha)
+        output = winograd.conv2d_avg_pool2d(seen, weight, bias, before)
     if output is None:
         form = forms.choose(input, weight, padding, groups)
         output = forms.forward(form, input, weight, bias, gate, act, alpha, padding, groups, box)
@@ -69,11 +71,15 @@ def conv2d_avg_pool2d_backward(
         for want, part in zip(wanted, parts, strict=True)
     ]
     grads: list[Tensor | None] = [None, None]
-    before = winograd.Prologue.of(gate_of(input, gate, act), act, alpha) if any(takes) else winograd.NOTHING
-    if takes[0]:
-        grads[0] = winograd.pooled_grad_input(grad_output, weight, before)
-    if takes[1]:
-        grads[1] = winograd.pooled_grad_weight(grad_output, input, weight, before)
+    if any(takes):
+        # Once, for both gradients and where the input is its own gate.
+        grad = images(grad_output)
+        seen = images(input) if takes[1] or act != "linear" else input
+        before = Prologue.of(gate_of(seen, gate, act), act, alpha)
+        if takes[0]:
+            grads[0] = winograd.pooled_grad_input(grad, weight, before)
+        if takes[1]:
+            grads[1] = winograd.pooled_grad_weight(grad, seen, weight, before)
     missing = [want and grad is None for want, grad in zip(wanted, grads, strict=True)]
     if any(missing):
         form = forms.choose(input, weight, padding, groups)

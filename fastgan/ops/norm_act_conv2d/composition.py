@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from fastgan.ops.resampling import output_format
+
 __all__ = ["Composed", "composition"]
 
 
@@ -26,15 +28,17 @@ def composition(
         *normalised, weight, bias, residual, padding, algorithm, statistics = args
         activation, *moments = norm_act(*normalised)
         convolved = conv2d(activation, weight, bias, None, "linear", 0.0, residual, padding, algorithm, statistics)
-        return *convolved, activation.new_empty(0), *moments
+        # The activation is dense where the input may not be.
+        output = convolved[0].contiguous(memory_format=output_format(args[0], weight))
+        return output, convolved[1], activation.new_empty(0), *moments
 
     def weight_gradient(grad_output: Tensor, *args: Any) -> Tensor:
         *normalised, weight, padding, algorithm = args
         # Statistics are there, of all processes.
         input, scale, shift, mean, variance, _, *options, _ = normalised
         activation = norm_act(input, scale, shift, mean, variance, "given", *options, None)[0]
-        return conv2d_backward(grad_output, activation, weight, None, "linear", 0.0, padding, algorithm, [False, True])[
-            1
-        ]
+        wanted = [False, True]
+        _, of_weight = conv2d_backward(grad_output, activation, weight, None, "linear", 0.0, padding, algorithm, wanted)
+        return of_weight
 
     return Composed(forward, weight_gradient)

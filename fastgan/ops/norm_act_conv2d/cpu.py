@@ -49,8 +49,8 @@ def norm_act_conv2d(
 ) -> tuple[Tensor, ...]:
     options = (act, alpha, gain, eps)
     convolved = (weight, bias, residual, padding, algorithm, statistics)
-    fused = norm in ("batch", "given") and takes_winograd(algorithm, "forward", input, weight, padding)
-    if not fused:
+    normalises = norm == "batch" or (norm == "given" and mean is not None)
+    if not (normalises and takes_winograd(algorithm, "forward", input, weight, padding)):
         return _composed.forward(input, scale, shift, mean, variance, norm, *options, group, *convolved)
     moments = moments_of(input, mean, variance, norm, group)
     if norm == "batch":

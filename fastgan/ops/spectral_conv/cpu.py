@@ -1,5 +1,6 @@
-"""spectral_conv on the CPU: torch's convolution of input / sigma, and the weight's gradient corrected where it lies.
+"""spectral_conv on the CPU: the convolution, and the weight's gradient corrected where it lies.
 
+Winograd's algorithm, where it is faster, divides the weight by sigma as it transforms it; torch's gets input / sigma.
 ⟨G, Ŵ⟩, which the correction needs, equals ⟨input, its gradient⟩: a sum over activations instead of another pass over
 the weight and its gradient.
 """
@@ -31,7 +32,7 @@ def _served(input: Tensor, weight: Tensor, geometry: Geometry) -> bool:
     return (
         geometry._replace(padding=[]) == ([1, 1], [], [1, 1], False, [0, 0], 1)
         and list(weight.shape[2:]) == [3, 3]
-        and max(geometry.padding) <= 2
+        and all(0 <= p <= 2 and s + 2 * p >= 3 for s, p in zip(input.shape[2:], geometry.padding, strict=True))
         and all(is_image(x) for x in (input, weight))
     )
 
@@ -56,7 +57,11 @@ def _layer_backward(
     if input.numel() == 0 or not _served(input, weight, geometry):
         return layer_backward(grad_output, input, weight, geometry, wanted)
     grads = conv2d_backward(grad_output, input, weight, None, "linear", 0.0, geometry.padding, algorithm, wanted[:2])
-    return (*grads, grad_output.sum((0, 2, 3)) if wanted[2] else None)
+    layout = output_format(input, weight)  # which torch's convolution gives both, as does the fake kernel
+    of_input, of_weight = (
+        x.contiguous(memory_format=layout) if want else None for x, want in zip(grads, wanted, strict=False)
+    )
+    return of_input, of_weight, grad_output.sum((0, 2, 3)) if wanted[2] else None
 
 
 def spectral_conv_backward(

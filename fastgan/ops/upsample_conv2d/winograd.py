@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastgan.ops import native, resampling
-from fastgan.ops.conv2d.winograd import NOTHING, Prologue
+from fastgan.ops.conv2d.winograd import NOTHING, Prologue, evenly_spaced, images
 from fastgan.ops.layout import image_format
 
 __all__ = [
@@ -63,14 +63,6 @@ def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
 
 
-def _images(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _evenly_spaced(weight: Tensor) -> Tensor:
-    return weight if weight.stride(2) == 3 * weight.stride(3) else weight.contiguous()
-
-
 def _empty(n: int, channels: int, height: int, width: int, like: Tensor) -> Tensor:
     return resampling.empty_images(like, [n, channels, height, width], torch.channels_last)
 
@@ -103,42 +95,42 @@ def upsample_conv2d(
     input: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, statistics: Tensor | None
 ) -> Tensor | None:
     """The output, channels_last; writes `statistics` where given."""
-    input, weight = _images(input), _evenly_spaced(weight)
+    input, weight = images(input), evenly_spaced(weight)
     bias = None if bias is None else bias.contiguous()
-    residual = None if residual is None else _images(residual)
+    residual = None if residual is None else images(residual)
     after = native.extension().WinogradEpilogue(_address(bias), _address(residual), False, 0, 1.0, _address(statistics))
     return _upsampled(input, _Weight.of(weight), after)
 
 
 def grad_input(grad: Tensor, input: Tensor, weight: Tensor) -> Tensor | None:
     """The input's gradient, channels_last."""
-    grad, weight = _images(grad), _evenly_spaced(weight)
+    grad, weight = images(grad), evenly_spaced(weight)
     return _summed(grad, _Weight.of(weight), NOTHING, None)
 
 
 def grad_weight(grad: Tensor, input: Tensor, weight: Tensor) -> Tensor | None:
     """The weight's gradient, in weight's memory format."""
-    grad, input = _images(grad), _images(input)
+    grad, input = images(grad), images(input)
     result = resampling.empty_images(weight, list(weight.shape), image_format(weight))
     return result if _of_weight(input, grad, _Weight.of(result), NOTHING) else None
 
 
 def conv2d_avg_pool2d(input: Tensor, weight: Tensor, bias: Tensor | None, before: Prologue) -> Tensor | None:
     """The output of the pooled convolution with padding 1 of images with even sides, channels_last."""
-    input, weight = _images(input), _evenly_spaced(weight)
+    input, weight = images(input), evenly_spaced(weight)
     bias = None if bias is None else bias.contiguous()
     return _summed(input, _Weight.of(weight).of_pooling(), before, bias)
 
 
 def pooled_grad_input(grad: Tensor, weight: Tensor, before: Prologue) -> Tensor | None:
     """Its input's gradient, channels_last."""
-    grad, weight = _images(grad), _evenly_spaced(weight)
+    grad, weight = images(grad), evenly_spaced(weight)
     after = native.extension().WinogradEpilogue(0, 0, False, _address(before.gate), before.below, 0)
     return _upsampled(grad, _Weight.of(weight).of_pooling(), after)
 
 
 def pooled_grad_weight(grad: Tensor, input: Tensor, weight: Tensor, before: Prologue) -> Tensor | None:
     """Its weight's gradient, in weight's memory format."""
-    grad, input = _images(grad), _images(input)
+    grad, input = images(grad), images(input)
     result = resampling.empty_images(weight, list(weight.shape), image_format(weight))
     return result if _of_weight(grad, input, _Weight.of(result).of_pooling(), before) else None
