@@ -7,6 +7,7 @@ from fastgan.functional.minibatch import minibatch_stddev
 from fastgan.functional.modulation import modulated_conv2d
 from fastgan.functional.norm_resampling import norm_act_upsample_conv2d
 from fastgan.functional.normalization import affine_act, norm_act
+from fastgan.functional.penalty import gradient_penalty
 from fastgan.functional.resampling import box_filter2d, conv2d_avg_pool2d, upsample_add, upsample_conv2d
 from fastgan.functional.spectral import spectral_conv, spectral_linear, spectral_norm, spectral_norm_group
 
@@ -18,6 +19,7 @@ __all__ = [
     "conv2d_avg_pool2d",
     "downsample2d",
     "filter2d",
+    "gradient_penalty",
     "minibatch_stddev",
     "modulated_conv2d",
     "norm_act",

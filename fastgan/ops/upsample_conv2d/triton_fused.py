@@ -181,7 +181,9 @@ def fused(
     tiles = triton.cdiv(n * (height + 1), tile.rows - 1) * triton.cdiv(width, tile.cols - 1)
     partial = None if statistics is None else empty_partials(output, tiles)
     if input.dtype == torch.float32 and residual is not None and partial is not None:
-        tile = tile._replace(stages=1)  # addresses of more stages and of the residual do not fit into sm_100's registers
+        tile = tile._replace(
+            stages=1
+        )  # addresses of more stages and of the residual do not fit into sm_100's registers
     with torch.cuda.device_of(input):
         upsample_conv2d_kernel[(tiles, triton.cdiv(c_out, tile.c_out))](
             input, weight, None if bias is None else bias.contiguous(), residual, output, partial,
