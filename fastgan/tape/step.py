@@ -6,9 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from fastgan.tape.explanation import Explanation
+from fastgan.tape.branch import Terminal, branches_of
+from fastgan.tape.explanation import DOUBLE, FOUR, SIX, TAIL, Explanation
+from fastgan.tape.node import Value
+from fastgan.tape.passes import attach
+from fastgan.tape.recorder import Recorder
 from fastgan.tape.selection import Select, selected
 
 __all__ = ["differentiate"]
@@ -39,17 +44,92 @@ def differentiate(
         Of x's shape. It and the output can be differentiated once, with respect to whatever the function used.
     explanation : Explanation
     """
-    recorded = torch.is_grad_enabled()
-    with torch.enable_grad():
-        source = x.view_as(x) if x.requires_grad else x.detach().requires_grad_().view_as(x)
+    if not torch.is_grad_enabled():
+        return _value_only(name, function, x, conditions, select)
+    source = x.view_as(x) if x.requires_grad else x.detach().requires_grad_().view_as(x)
+    recorder = Recorder(source, _names(function))
+    with recorder:
         output = function(source, *conditions)
         chosen = selected(name, output, select)
-        total = sum_of(chosen)
-        (gradient,) = torch.autograd.grad(total, source, create_graph=recorded, materialize_grads=True)
-    return output, gradient, Explanation()
+    terminals = _terminals(recorder, output, chosen)
+    if terminals is None:
+        (gradient,) = _gradient(chosen, source)
+        return output, gradient, Explanation(DOUBLE, recorder.steps)
+    return _on_tape(recorder, x, source, output, terminals)
 
 
-def sum_of(tensors: Sequence[Tensor]) -> Tensor:
-    """The sum of all elements of all tensors, a scalar."""
-    sums = [tensor.sum() for tensor in tensors]
-    return sum(sums[1:], start=sums[0])
+def _value_only(
+    name: str, function: Callable[..., Any], x: Tensor, conditions: Sequence[Any], select: Select
+) -> tuple[Any, Tensor, Explanation]:
+    """Without a graph, for calls under no_grad."""
+    with torch.enable_grad():
+        source = x.detach().requires_grad_().view_as(x)
+        output = function(source, *conditions)
+        (gradient,) = _gradient(selected(name, output, select), source, create_graph=False)
+    detached = pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, output)
+    return detached, gradient, Explanation()
+
+
+def _names(function: Callable[..., Any]) -> dict[int, str]:
+    if not isinstance(function, nn.Module):
+        return {}
+    return {id(parameter): name for name, parameter in function.named_parameters()}
+
+
+def _gradient(tensors: Sequence[Tensor], source: Tensor, create_graph: bool = True) -> tuple[Tensor, ...]:
+    dependent = [tensor for tensor in tensors if tensor.requires_grad]
+    if not dependent:
+        return (torch.zeros_like(source),)
+    seeds = [torch.ones_like(tensor) for tensor in dependent]
+    return torch.autograd.grad(dependent, source, seeds, create_graph=create_graph, materialize_grads=True)
+
+
+def _terminals(recorder: Recorder, output: Any, chosen: Sequence[Tensor]) -> list[Terminal] | None:
+    """What leaves the tape; None where something that the penalty is about has not been on it."""
+    found: dict[Value, Terminal] = {}
+    for tensor in chosen:
+        value = recorder.value(tensor)
+        if value is None or value.source is not None:
+            if recorder.depends(tensor):
+                return None
+            continue
+        found.setdefault(value, Terminal(value, tensor)).seeded = True
+    if not found:
+        return None
+    for leaf in pytree.tree_leaves(output):
+        value = recorder.value(leaf)
+        if value is not None and value.source is None:
+            found.setdefault(value, Terminal(value, leaf)).visible = True
+    return list(found.values())
+
+
+def _on_tape(
+    recorder: Recorder, x: Tensor, source: Tensor, output: Any, terminals: Sequence[Terminal]
+) -> tuple[Any, Tensor, Explanation]:
+    branches = branches_of(recorder.nodes, terminals)
+    roots = list(dict.fromkeys(root for branch in branches for root in branch.roots))
+    leaves, structure = pytree.tree_flatten(output)
+    values = [recorder.value(leaf) for leaf in leaves]
+    visible = [terminal.value for branch in branches for terminal in branch.terminals if terminal.visible]
+    shared_graph = len(terminals) > 1
+    for branch in branches:
+        branch.backpropagate(shared_graph)
+    sources = [(x if root.source is source else root.source) for root in roots]
+    outputs, gradients = attach(branches, roots, sources)  # type: ignore[arg-type]
+    whole = [root.source is source for root in roots] == [True]
+    path = (FOUR if all(branch.shares_seed for branch in branches) else SIX) if whole else TAIL
+    for branch in branches:
+        branch.release_graph()
+    replaced = dict(zip(visible, outputs, strict=True))
+    leaves = [leaf if value is None else replaced.get(value, leaf) for leaf, value in zip(leaves, values, strict=True)]
+    if whole:
+        gradient = gradients[0]
+    else:
+        (gradient,) = torch.autograd.grad(
+            [root.source for root in roots],  # type: ignore[misc]
+            source,
+            gradients,
+            create_graph=True,
+            materialize_grads=True,
+        )
+    return pytree.tree_unflatten(leaves, structure), gradient, Explanation(path, recorder.steps)

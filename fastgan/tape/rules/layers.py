@@ -1,0 +1,152 @@
+"""Layers with weights: convolutions, matrix products, and batch norm with fixed statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastgan.tape.node import Phi
+from fastgan.tape.rules.call import Call, Outcome, rule
+
+
+def _channels(bias: Tensor, rank: int) -> Tensor:
+    """A vector along dimension 1."""
+    return bias.view(-1, *[1] * (rank - 2))
+
+
+def _convolution(
+    call: Call, input: Tensor, weight: Tensor, bias: Tensor | None, options: tuple[Any, ...]
+) -> Outcome | None:
+    value = call.only(input)
+    if value is None or value.layout.dim != 0 or input.dim() != weight.dim():
+        return None
+    y = call()
+    function = call.function
+
+    def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
+        product = function(c[0], constants[0], None, *options)
+        if len(constants) == 1:
+            return product
+        return phi.plus(product, _channels(constants[1], product.dim()), value.layout)
+
+    return y, [call.node(y, [value], value.layout, tangent, [weight, bias])]
+
+
+@rule("conv1d", "conv2d", "conv3d")
+def convolution(
+    call: Call,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Outcome | None:
+    return _convolution(call, input, weight, bias, (stride, padding, dilation, groups))
+
+
+@rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def transposed_convolution(
+    call: Call,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Outcome | None:
+    return _convolution(call, input, weight, bias, (stride, padding, output_padding, groups, dilation))
+
+
+@rule("linear")
+def linear(call: Call, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Outcome | None:
+    value = call.only(input)
+    if value is None or value.layout.dim == input.dim() - 1 or weight.dim() != 2:
+        return None
+    y = call()
+
+    def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
+        product = F.linear(c[0], constants[0])
+        return product if len(constants) == 1 else phi.plus(product, constants[1], value.layout)
+
+    return y, [call.node(y, [value], value.layout, tangent, [weight, bias])]
+
+
+@rule("matmul", "mm", "__matmul__")
+def matmul(call: Call, input: Tensor, other: Tensor) -> Outcome | None:
+    value = call.only(input)
+    if value is None or input.dim() < 2 or value.layout.dim == input.dim() - 1 or other.dim() > 2:
+        return None
+    y = call()
+
+    def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
+        return torch.matmul(c[0], constants[0])
+
+    return y, [call.node(y, [value], value.layout, tangent, [other])]
+
+
+@rule("addmm")
+def addmm(call: Call, input: Tensor, mat1: Tensor, mat2: Tensor) -> Outcome | None:
+    value = call.only(mat1)
+    if value is None or value.layout.dim != 0:
+        return None
+    y = call()
+
+    def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
+        return phi.plus(c[0] @ constants[1], constants[0], value.layout)
+
+    return y, [call.node(y, [value], value.layout, tangent, [input, mat2])]
+
+
+@rule("bmm")
+def bmm(call: Call, input: Tensor, mat2: Tensor) -> Outcome | None:
+    value = call.only(input)
+    if value is None or value.layout.dim != 0:
+        return None
+    y = call()
+
+    def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
+        return torch.bmm(c[0], constants[0])
+
+    return y, [call.node(y, [value], value.layout, tangent, [mat2])]
+
+
+@rule(functions=[F.batch_norm])
+def batch_norm(
+    call: Call,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Outcome | None:
+    value = call.only(input)
+    if value is None or value.layout.dim != 0 or training or running_mean is None or running_var is None:
+        return None
+    y = call()
+    absent = [each is None for each in (weight, bias)]
+
+    def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
+        mean, var, *affine = constants
+        scale = torch.rsqrt(var + eps)
+        if not absent[0]:
+            scale = scale * affine[0]
+        shift = -mean * scale
+        if not absent[1]:
+            shift = shift + affine[-1]
+        rank = c[0].dim()
+        return phi.plus(c[0] * _channels(scale, rank), _channels(shift, rank), value.layout)
+
+    return y, [call.node(y, [value], value.layout, tangent, [running_mean, running_var, weight, bias])]
+
+

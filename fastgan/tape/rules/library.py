@@ -1,0 +1,7 @@
+"""This library's own ops."""
+
+from __future__ import annotations
+
+from fastgan.tape.rules.call import RULES
+
+__all__ = ["RULES"]
