@@ -56,6 +56,10 @@ class PenalizedDiscriminator(nn.Module):
     The result can be differentiated once.
     """
 
+    discriminator: nn.Module
+    penalties: tuple[Penalty, ...]
+    select: Select
+
     def __init__(
         self, discriminator: nn.Module, penalty: Penalty | Sequence[Penalty], *, select: Select = None
     ) -> None:
@@ -122,10 +126,11 @@ class PenalizedDiscriminator(nn.Module):
                 continue
             here = [each for each in due if each.points == points]
             exact = [each for each in here if not isinstance(each, ApproximateR1)]
+            approximate = [each for each in here if isinstance(each, ApproximateR1)]
             output, gradient = self._call(points, samples, given, bool(exact))
             outputs.append(output)
             values += [each(gradient) for each in exact]
-            values += [self._difference(each, output, samples, given) for each in here if each not in exact]
+            values += [self._difference(each, output, samples, given) for each in approximate]
         for each in due:
             if each.points not in ("real", "fake"):
                 _, gradient = self._call(each.points, each.place(x, fake), conditions, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,19 +78,14 @@ class Branch:
 
     def backpropagate(self, keep_graph: bool) -> None:
         """B: the gradients δ of all weighted nodes' outputs and of the roots, for unit seeds."""
-        seeded = [terminal.tensor for terminal in self.terminals if terminal.seeded]
-        seeds = [torch.ones_like(tensor) for tensor in seeded]  # type: ignore[arg-type]
+        seeded = [terminal.tensor for terminal in self.terminals if terminal.seeded and terminal.tensor is not None]
+        seeds = [torch.ones_like(tensor) for tensor in seeded]
         values = [*self.roots, *(node.output for node in self.weighted)]
-        edges = [value.edge for value in values]
-        found = torch.autograd.grad(
-            seeded,  # type: ignore[arg-type]
-            edges,  # type: ignore[arg-type]
-            seeds,
-            retain_graph=keep_graph or not self.shares_seed,
-            allow_unused=True,
-        )
+        edges = [value.edge for value in values if value.edge is not None]
+        keep_graph |= not self.shares_seed
+        found = torch.autograd.grad(seeded, edges, seeds, retain_graph=keep_graph, allow_unused=True)
         for value, gradient in zip(self.roots, found, strict=False):
-            self.gradients[value] = torch.zeros_like(value.alias) if gradient is None else gradient  # type: ignore
+            self.gradients[value] = torch.zeros_like(value.alias) if gradient is None else gradient
         self._deltas = dict(zip(self.weighted, found[len(self.roots) :], strict=True))
 
     def begin(self, gradients: Sequence[Tensor | None], tangents: dict[Value, Tensor | None]) -> None:
@@ -113,6 +109,8 @@ class Branch:
     def _start(self, root: Value, tangent: Tensor | None) -> Tensor:
         source = root.source
         assert source is not None
+        if source._version != root.version:
+            raise _modified(source)
         scaled = self._phi.times(source.detach(), root.layout, source.dim())
         if scaled is None:
             return torch.zeros_like(source) if tangent is None else tangent
@@ -124,6 +122,8 @@ class Branch:
             return None, True
         columns = []
         for terminal, gradient in zip(self.terminals, gradients, strict=True):
+            if gradient is None and not terminal.seeded:
+                continue
             if gradient is None or not terminal.seeded:
                 return None, False  # zero for some of the outputs, or for an output that the penalty does not see
             columns.append(terminal.value.layout.per_sample(gradient))
@@ -137,15 +137,13 @@ class Branch:
 
     def _backpropagate_loss(self, gradients: Sequence[Tensor | None]) -> None:
         """The backward pass of the loss, on autograd's graph, where it shares nothing with the penalty."""
-        pairs = [(t.tensor, g) for t, g in zip(self.terminals, gradients, strict=True) if g is not None]
+        pairs = list(zip(self.terminals, gradients, strict=True))
+        seen = [(t.tensor, g) for t, g in pairs if g is not None and t.tensor is not None]
         parameters = list({id(p): p for node in self.weighted for p in node.parameters}.values())
-        edges = [root.edge for root in self.roots]
+        edges = [root.edge for root in self.roots if root.edge is not None]
+        inputs: list[Any] = [*edges, *parameters]
         found = torch.autograd.grad(
-            [tensor for tensor, _ in pairs],  # type: ignore[misc]
-            [*edges, *parameters],  # type: ignore[list-item]
-            [gradient for _, gradient in pairs],
-            retain_graph=True,
-            allow_unused=True,
+            [tensor for tensor, _ in seen], inputs, [g for _, g in seen], retain_graph=True, allow_unused=True
         )
         self.scaled_gradients = dict(zip(self.roots, found, strict=False))
         self._of_loss = {id(p): g for p, g in zip(parameters, found[len(edges) :], strict=True)}
@@ -169,10 +167,7 @@ class Branch:
     def _advance(self, node: Node, delta: Tensor | None) -> list[Tensor | None]:
         for constant, version in zip(node.constants, node.versions, strict=True):
             if constant._version != version:
-                raise RuntimeError(
-                    f"PenalizedDiscriminator: a tensor of shape {list(constant.shape)} that is needed for the backward "
-                    "pass has been modified by an inplace operation"
-                )
+                raise _modified(constant)
         inputs = [self._tangents[value] for value in node.inputs]
         with _autocasting(node):
             if delta is None:
@@ -188,9 +183,7 @@ class Branch:
         self._at += 1
         return gradients
 
-    def _with_weights(
-        self, node: Node, inputs: Sequence[Tensor], delta: Tensor
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    def _with_weights(self, node: Node, inputs: Sequence[Tensor], delta: Tensor) -> tuple[Tensor, list[Tensor | None]]:
         with torch.enable_grad():
             constants = [x.detach().requires_grad_(x.requires_grad) for x in node.constants]
             output = node.tangent(inputs, constants, self._phi)
@@ -202,7 +195,7 @@ class Branch:
 
     def _finish(self) -> None:
         self._tangents = {}
-        if not torch._C._autograd._get_current_graph_task_keep_graph():  # type: ignore[attr-defined]
+        if not torch._C._autograd._get_current_graph_task_keep_graph():
             self._spent = True
             self.nodes, self.weighted, self.terminals = [], [], []
             self._deltas, self.gradients, self.roots = {}, {}, []
@@ -215,6 +208,13 @@ class Branch:
             value.edge = value.alias = None
         for terminal in self.terminals:
             terminal.value.edge = terminal.tensor = None
+
+
+def _modified(tensor: Tensor) -> RuntimeError:
+    return RuntimeError(
+        f"PenalizedDiscriminator: a tensor of shape {list(tensor.shape)} that is needed for the backward pass has been "
+        "modified by an inplace operation"
+    )
 
 
 def _autocasting(node: Node) -> contextlib.AbstractContextManager[object]:

@@ -14,7 +14,7 @@ _COST = {
     FOUR: "F, B, T and W: four passes",
     SIX: "F, B, T and W, and a backward pass of the loss: six passes, or four where the loss's gradient allows",
     TAIL: "four passes over the tail, double backward before it",
-    DOUBLE: "double backward: six passes, none of them over zeros, or seven where activations are torch's in-place ones",
+    DOUBLE: "autograd differentiates its own gradient: six passes or more",
 }
 
 

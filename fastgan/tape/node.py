@@ -25,7 +25,8 @@ class Phi:
         if self.per_sample is None:
             return None
         spread = layout.spread(self.per_sample, rank)
-        return constant * (spread.to(constant.dtype) if constant.is_floating_point() else spread)
+        dtype = constant.dtype if constant.is_floating_point() else spread.dtype
+        return constant * spread.to(constant.device, dtype)
 
     def plus(self, tangent: Tensor, constant: Tensor, layout: Layout) -> Tensor:
         """The tangent of a sum of something and a constant."""
@@ -51,6 +52,8 @@ class Value:
         Of what the tape begins with: the tensor that comes from before it.
     alias : Tensor or None
         What stands in for `source` on the tape.
+    version : int
+        Of `source`, to notice when it has been written to.
     """
 
     shape: torch.Size
@@ -58,6 +61,10 @@ class Value:
     edge: GradientEdge | None
     source: Tensor | None = None
     alias: Tensor | None = None
+    version: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.version = 0 if self.source is None else self.source._version
 
 
 @dataclass(eq=False)

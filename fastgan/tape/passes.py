@@ -74,7 +74,7 @@ def _total(parts: Sequence[Tensor | None], root: Value) -> Tensor:
 def attach(
     branches: Sequence[Branch], roots: Sequence[Value], sources: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """What the loss sees of the branches, in order, and the gradients of the seeded sums, as functions of the sources."""
+    """What the loss sees of the branches, and the gradients of the seeded sums, as functions of the sources."""
     token = None
     for branch in reversed(branches):
         for node in reversed(branch.weighted):

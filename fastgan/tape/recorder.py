@@ -24,7 +24,7 @@ from fastgan.tape.rules import RULES, Call
 __all__ = ["Recorder"]
 
 #: Calls that return no tensor and change gradients all the same.
-_HOOKS = ("register_hook", "register_post_accumulate_grad_hook", "backward")
+_HOOKS = ("register_hook", "register_post_accumulate_grad_hook", "retain_grad", "backward")
 _UNKNOWN = "not known to be piecewise linear, or not in this form"
 _MIXED = "does not keep samples apart, or not in a way that is followed"
 

@@ -22,8 +22,8 @@ def selected(function: str, output: Any, select: Select) -> list[Tensor]:
         chosen = output
         if not isinstance(output, Tensor):
             raise ValueError(
-                f"{function}: select must say which part of the discriminator's output is penalised (an index, a key or "
-                f"a function), as that is no tensor but a {type(output).__name__}"
+                f"{function}: select must be an index, a key or a function that says which part of the output is "
+                f"penalised, as the output is no tensor, got None for a {type(output).__name__}"
             )
     else:
         by_name = isinstance(select, str) and hasattr(output, select)

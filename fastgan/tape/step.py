@@ -49,7 +49,7 @@ def differentiate(
     source = x.view_as(x) if x.requires_grad else x.detach().requires_grad_().view_as(x)
     recorder = Recorder(source, _names(function))
     with recorder:
-        output = function(source, *conditions)
+        output = function(source, *(source if condition is x else condition for condition in conditions))
         chosen = selected(name, output, select)
     terminals = _terminals(recorder, output, chosen)
     if terminals is None:
@@ -64,7 +64,7 @@ def _value_only(
     """Without a graph, for calls under no_grad."""
     with torch.enable_grad():
         source = x.detach().requires_grad_().view_as(x)
-        output = function(source, *conditions)
+        output = function(source, *(source if condition is x else condition for condition in conditions))
         (gradient,) = _gradient(selected(name, output, select), source, create_graph=False)
     detached = pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, output)
     return detached, gradient, Explanation()
@@ -111,11 +111,15 @@ def _on_tape(
     leaves, structure = pytree.tree_flatten(output)
     values = [recorder.value(leaf) for leaf in leaves]
     visible = [terminal.value for branch in branches for terminal in branch.terminals if terminal.visible]
-    shared_graph = len(terminals) > 1
+    taped = {terminal.value for terminal in terminals}
+    shared_graph = len(terminals) > 1 or any(
+        isinstance(leaf, Tensor) and value not in taped and recorder.depends(leaf)
+        for leaf, value in zip(leaves, values, strict=True)
+    )
     for branch in branches:
         branch.backpropagate(shared_graph)
-    sources = [(x if root.source is source else root.source) for root in roots]
-    outputs, gradients = attach(branches, roots, sources)  # type: ignore[arg-type]
+    sources = [x if root.source is source else root.source for root in roots if root.source is not None]
+    outputs, gradients = attach(branches, roots, sources)
     whole = [root.source is source for root in roots] == [True]
     path = (FOUR if all(branch.shares_seed for branch in branches) else SIX) if whole else TAIL
     for branch in branches:
@@ -125,11 +129,6 @@ def _on_tape(
     if whole:
         gradient = gradients[0]
     else:
-        (gradient,) = torch.autograd.grad(
-            [root.source for root in roots],  # type: ignore[misc]
-            source,
-            gradients,
-            create_graph=True,
-            materialize_grads=True,
-        )
+        heads = [root.source for root in roots if root.source is not None]
+        (gradient,) = torch.autograd.grad(heads, source, gradients, create_graph=True, materialize_grads=True)
     return pytree.tree_unflatten(leaves, structure), gradient, Explanation(path, recorder.steps)

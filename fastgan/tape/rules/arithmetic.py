@@ -22,7 +22,9 @@ def is_tensor(x: Any) -> TypeGuard[Tensor]:
 
 def common_layout(values: Sequence[Value | None], operands: Sequence[Any], output: Tensor) -> Layout | None:
     """The layout of a broadcast operation's output; None where the values' samples do not come together."""
-    layouts = {v.layout.broadcast(x.shape, output.shape) for v, x in zip(values, operands, strict=True) if v is not None}
+    layouts = {
+        v.layout.broadcast(x.shape, output.shape) for v, x in zip(values, operands, strict=True) if v is not None
+    }
     return layouts.pop() if len(layouts) == 1 else None
 
 
@@ -160,5 +162,3 @@ def reduction(
     if layout is None:
         return None
     return linear_node(call, input, lambda value, y: layout)
-
-

@@ -121,5 +121,3 @@ def dropout(
         return c[0] * constants[0]
 
     return y, [call.node(y, [value], value.layout, tangent, [mask])]
-
-

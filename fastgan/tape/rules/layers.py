@@ -148,5 +148,3 @@ def batch_norm(
         return phi.plus(c[0] * _channels(scale, rank), _channels(shift, rank), value.layout)
 
     return y, [call.node(y, [value], value.layout, tangent, [running_mean, running_var, weight, bias])]
-
-

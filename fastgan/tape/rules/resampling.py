@@ -45,6 +45,11 @@ def shuffle(call: Call, input: Tensor, *_: Any, **__: Any) -> Outcome | None:
     return linear_node(call, input, _batched) if input.dim() == 4 else None
 
 
+@rule(functions=[F.unfold, F.fold])
+def folded(call: Call, input: Tensor, *_: Any, **__: Any) -> Outcome | None:
+    return linear_node(call, input, _batched) if input.dim() == (4 if call.function is F.unfold else 3) else None
+
+
 @rule("pad")
 def pad(
     call: Call, input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None

@@ -12,12 +12,12 @@ from fastgan.tape.node import Node, Phi, Value
 from fastgan.tape.rules.arithmetic import common_layout, is_tensor
 from fastgan.tape.rules.call import Call, Outcome, rule
 
-_POOLING = {
+_POOLING: dict[Any, tuple[Any, int]] = {
     F.max_pool1d: (F.max_pool1d_with_indices, 1),
     F.max_pool2d: (F.max_pool2d_with_indices, 2),
     F.max_pool3d: (F.max_pool3d_with_indices, 3),
 }
-_ADAPTIVE = {
+_ADAPTIVE: dict[Any, tuple[Any, int]] = {
     F.adaptive_max_pool1d: (F.adaptive_max_pool1d_with_indices, 1),
     F.adaptive_max_pool2d: (F.adaptive_max_pool2d_with_indices, 2),
     F.adaptive_max_pool3d: (F.adaptive_max_pool3d_with_indices, 3),
@@ -133,5 +133,3 @@ def _unreduced(y: Tensor, rank: int, dims: Sequence[int]) -> Tensor:
     for dim in sorted(d % rank for d in dims):
         y = y.unsqueeze(dim)
     return y
-
-

@@ -25,8 +25,9 @@ def reshape(call: Call, x: Tensor, *_: Any, **__: Any) -> Outcome | None:
 
 
 @rule(
-    "permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "narrow", "select", "expand", "__getitem__",
-    functions=[torch.Tensor.T.__get__, torch.Tensor.mT.__get__],  # type: ignore[attr-defined]
+    "permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "narrow", "select", "expand",
+    "__getitem__",
+    functions=[torch.Tensor.unfold, torch.Tensor.T.__get__, torch.Tensor.mT.__get__],  # type: ignore[attr-defined]
 )  # fmt: skip
 def view(call: Call, x: Tensor, *rest: Any, **named: Any) -> Outcome | None:
     value = call.only(x)
@@ -43,7 +44,7 @@ def _is_basic(index: Any) -> bool:
     """Whether arguments are such that the result is a view, whose layout can be read off."""
     if isinstance(index, (tuple, list)):
         return all(map(_is_basic, index)) and not (isinstance(index, list) and any(isinstance(i, bool) for i in index))
-    return index is None or index is Ellipsis or isinstance(index, (int, slice)) and not isinstance(index, bool)
+    return index is None or index is Ellipsis or (isinstance(index, (int, slice)) and not isinstance(index, bool))
 
 
 @rule("chunk", "split", "split_with_sizes", "tensor_split", "unbind")
@@ -77,7 +78,11 @@ def moved(call: Call, x: Tensor, *rest: Any, **named: Any) -> Outcome | None:
     dims = named.get("dims", rest[-1] if rest else None)
     dims = [dims] if isinstance(dims, int) else dims
     value = call.only(x)
-    if value is None or not isinstance(dims, (list, tuple)) or (call.function.__name__ == "roll" and len(rest) < 2 and "dims" not in named):
+    if (
+        value is None
+        or not isinstance(dims, (list, tuple))
+        or (call.function.__name__ == "roll" and len(rest) < 2 and "dims" not in named)
+    ):
         return None
     if value.layout.dim in {dim % x.dim() for dim in dims}:
         return None
