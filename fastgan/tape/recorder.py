@@ -26,6 +26,7 @@ __all__ = ["Recorder"]
 #: Calls that return no tensor and change gradients all the same.
 _HOOKS = ("register_hook", "register_post_accumulate_grad_hook", "retain_grad", "backward")
 _UNKNOWN = "not known to be piecewise linear, or not in this form"
+_WRITTEN = "writes to what the tape begins with, or in a form that is not known"
 _MIXED = "does not keep samples apart, or not in a way that is followed"
 
 
@@ -124,8 +125,9 @@ class Recorder(TorchFunctionMode):
                 return None
             if value.alias is not None:
                 aliases[id(x)] = value.alias
+        if aliases and _writes(function, args, kwargs):
+            return None
         names = self._names_of(args, kwargs)
-        versions = {alias: alias._version for alias in aliases.values()}
         call_args, call_kwargs = _replaced(args, aliases), _replaced(kwargs, aliases)
         try:
             outcome = RULES[function](Call(function, call_args, call_kwargs, self.value), *call_args, **call_kwargs)
@@ -137,8 +139,8 @@ class Recorder(TorchFunctionMode):
             return None
         result, nodes = outcome
         step = Step(_name(function), names, on_tape=True)
-        if None in nodes or any(alias._version != version for alias, version in versions.items()):
-            step.reason = _MIXED if None in nodes else "changes in place what the tape begins with"
+        if None in nodes:
+            step.reason = _MIXED
             self._cut(step)
             return (result,)
         self.steps.append(step)
@@ -174,7 +176,7 @@ class Recorder(TorchFunctionMode):
         hooked = _name(function) in _HOOKS
         if not (changed or hooked or any(x.requires_grad for x in _tensors(result))):
             return result  # a shape, a number, a mask: no derivative goes through it
-        step = Step(_name(function), names, _UNKNOWN)
+        step = Step(_name(function), names, _WRITTEN if changed else _UNKNOWN)
         self._refused |= hooked
         if changed or hooked or any(on_tape):
             self._cut(step)
@@ -221,6 +223,14 @@ class Recorder(TorchFunctionMode):
 def _name(function: Any) -> str:
     name = getattr(function, "__name__", str(function))
     return name if name != "__get__" else getattr(function.__self__, "__name__", name)
+
+
+def _writes(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a function that has a rule writes to its argument."""
+    name = _name(function)
+    if name.startswith("__i") or (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace"):
+        return True
+    return args[-1] is True and "inplace" in getattr(getattr(function, "__code__", None), "co_varnames", ())
 
 
 def _tensors(arguments: Any) -> Iterator[Tensor]:
