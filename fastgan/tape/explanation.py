@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 __all__ = ["Explanation", "Step"]
@@ -26,15 +26,15 @@ class Step:
     ----------
     operation : str
         The function's name.
-    names : tuple of str
-        Of the parameters it used.
+    parameters : tuple of int
+        Ids of those that it used, or whose functions it used.
     reason : str
         Why it is not on the tape; empty where it is.
     on_tape : bool
     """
 
     operation: str
-    names: tuple[str, ...] = ()
+    parameters: tuple[int, ...] = ()
     reason: str = ""
     on_tape: bool = False
 
@@ -48,18 +48,22 @@ class Explanation:
     path : str
         "four passes", "six passes", "tail" or "double backward".
     steps : list of Step
+    names : callable
+        Returns the parameters' names by their ids.
     """
 
     path: str = DOUBLE
     steps: list[Step] = field(default_factory=list)
+    names: Callable[[], Mapping[int, str]] = dict
 
     def __str__(self) -> str:
+        names = self.names()
         lines = [f"{self.path} ({_COST[self.path]})"]
         lines += _columns(
             (
                 "tape" if step.on_tape else "double backward",
                 step.operation,
-                ", ".join(step.names),
+                ", ".join(names[each] for each in step.parameters if each in names),
                 step.reason,
             )
             for step in self.steps

@@ -9,7 +9,7 @@ in-place operations and views change and Python's objects do not show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -37,8 +37,6 @@ class Recorder(TorchFunctionMode):
     ----------
     source : Tensor
         The input, no leaf of autograd's graph.
-    names : mapping of int to str
-        Names of parameters by their ids, for explanations.
 
     Attributes
     ----------
@@ -49,16 +47,15 @@ class Recorder(TorchFunctionMode):
     steps : list of Step
     """
 
-    def __init__(self, source: Tensor, names: Mapping[int, str]) -> None:
+    def __init__(self, source: Tensor) -> None:
         super().__init__()
         self.nodes: list[Node] = []
         self.roots: list[Value] = []
         self.steps: list[Step] = []
-        self._names = names
         self._values: dict[tuple[Any, int], Value] = {}
         self._tail: set[Any] = set()  # autograd's nodes of the tape's values
         self._head = {source.grad_fn}  # nodes that depend on the input and do not on the tape
-        self._free: set[Any] = set()  # nodes that do not depend on the input
+        self._free: dict[Any, tuple[int, ...]] = {}  # nodes that do not depend on it, and the ids of their leaves
         self._refused = False
 
     def value(self, x: Any) -> Value | None:
@@ -111,7 +108,8 @@ class Recorder(TorchFunctionMode):
         if found:
             self._head.add(x.grad_fn)
             return "head"
-        self._free |= seen
+        leaves = tuple(id(node.variable) for node in seen if hasattr(node, "variable"))
+        self._free[x.grad_fn] = leaves
         return None
 
     def _follow_rule(
@@ -127,7 +125,7 @@ class Recorder(TorchFunctionMode):
                 aliases[id(x)] = value.alias
         if aliases and _writes(function, args, kwargs):
             return None
-        names = self._names_of(args, kwargs)
+        leaves = self._leaves_of(args, kwargs)
         call_args, call_kwargs = _replaced(args, aliases), _replaced(kwargs, aliases)
         try:
             outcome = RULES[function](Call(function, call_args, call_kwargs, self.value), *call_args, **call_kwargs)
@@ -138,7 +136,7 @@ class Recorder(TorchFunctionMode):
         if outcome is None:
             return None
         result, nodes = outcome
-        step = Step(_name(function), names, on_tape=True)
+        step = Step(_name(function), leaves, on_tape=True)
         if None in nodes:
             step.reason = _MIXED
             self._cut(step)
@@ -170,13 +168,13 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         versions = [x._version for x in dependent]
         on_tape = [value is not None and value.source is None for value in map(self.value, dependent)]
-        names = self._names_of(args, kwargs)
+        leaves = self._leaves_of(args, kwargs)
         result = function(*args, **kwargs)
         changed = any(x._version != version for x, version in zip(dependent, versions, strict=True))
         hooked = _name(function) in _HOOKS
-        if not (changed or hooked or any(x.requires_grad for x in _tensors(result))):
+        if not (changed or hooked or any(x.requires_grad for x in _tensors([result]))):
             return result  # a shape, a number, a mask: no derivative goes through it
-        step = Step(_name(function), names, _WRITTEN if changed else _UNKNOWN)
+        step = Step(_name(function), leaves, _WRITTEN if changed else _UNKNOWN)
         self._refused |= hooked
         if changed or hooked or any(on_tape):
             self._cut(step)
@@ -195,29 +193,13 @@ class Recorder(TorchFunctionMode):
         for kept in (self._tail, self._values, self.nodes, self.roots):
             kept.clear()
 
-    def _names_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
-        """Names of the parameters among the arguments, or of those that they were made of."""
-        names: dict[str, None] = {}
+    def _leaves_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
+        """Ids of the parameters among the arguments, and of those that they were made of."""
+        leaves: dict[int, None] = {}
         for x in _tensors((args, kwargs)):
-            if x.requires_grad and self.value(x) is None:
-                names.update(dict.fromkeys(self._leaf_names(x)))
-        return tuple(names)
-
-    def _leaf_names(self, x: Tensor) -> Iterator[str]:
-        if x.grad_fn is None:
-            yield self._names.get(id(x), "?")
-            return
-        if x.grad_fn in self._head:
-            return
-        seen, pending = {x.grad_fn}, [x.grad_fn]
-        while pending:
-            node = pending.pop()
-            variable = getattr(node, "variable", None)
-            if variable is not None and id(variable) in self._names:
-                yield self._names[id(variable)]
-            following = {following for following, _ in node.next_functions if following is not None} - seen
-            seen |= following
-            pending += following
+            if x.requires_grad:
+                leaves.update(dict.fromkeys((id(x),) if x.grad_fn is None else self._free.get(x.grad_fn, ())))
+        return tuple(leaves)
 
 
 def _name(function: Any) -> str:
@@ -237,11 +219,12 @@ def _tensors(arguments: Any) -> Iterator[Tensor]:
     """The tensors in arguments and in containers there."""
     if isinstance(arguments, Tensor):
         yield arguments
-    elif isinstance(arguments, (list, tuple)):
-        for each in arguments:
+        return
+    for each in arguments.values() if isinstance(arguments, dict) else arguments:
+        if isinstance(each, Tensor):
+            yield each
+        elif isinstance(each, (list, tuple, dict)):
             yield from _tensors(each)
-    elif isinstance(arguments, dict):
-        yield from _tensors(list(arguments.values()))
 
 
 def _replaced(arguments: Any, by_id: dict[int, Tensor]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,15 +48,17 @@ def differentiate(
     if not torch.is_grad_enabled():
         return _value_only(name, function, x, conditions, select)
     source = x.view_as(x) if x.requires_grad else x.detach().requires_grad_().view_as(x)
-    recorder = Recorder(source, _names(function))
+    recorder = Recorder(source)
+    names = partial(_names, function)
     with recorder:
         output = function(source, *(source if condition is x else condition for condition in conditions))
         chosen = selected(name, output, select)
     terminals = _terminals(recorder, output, chosen)
     if terminals is None:
         (gradient,) = _gradient(chosen, source)
-        return output, gradient, Explanation(DOUBLE, recorder.steps)
-    return _on_tape(recorder, x, source, output, terminals)
+        return output, gradient, Explanation(DOUBLE, recorder.steps, names)
+    output, gradient, path = _on_tape(recorder, x, source, output, terminals)
+    return output, gradient, Explanation(path, recorder.steps, names)
 
 
 def _value_only(
@@ -105,7 +108,7 @@ def _terminals(recorder: Recorder, output: Any, chosen: Sequence[Tensor]) -> lis
 
 def _on_tape(
     recorder: Recorder, x: Tensor, source: Tensor, output: Any, terminals: Sequence[Terminal]
-) -> tuple[Any, Tensor, Explanation]:
+) -> tuple[Any, Tensor, str]:
     branches = branches_of(recorder.nodes, terminals)
     roots = list(dict.fromkeys(root for branch in branches for root in branch.roots))
     leaves, structure = pytree.tree_flatten(output)
@@ -131,4 +134,4 @@ def _on_tape(
     else:
         heads = [root.source for root in roots if root.source is not None]
         (gradient,) = torch.autograd.grad(heads, source, gradients, create_graph=True, materialize_grads=True)
-    return pytree.tree_unflatten(leaves, structure), gradient, Explanation(path, recorder.steps)
+    return pytree.tree_unflatten(leaves, structure), gradient, path

@@ -393,7 +393,7 @@ def test_lower_precision_stays_near() -> None:
 
 
 def test_arguments_are_checked() -> None:
-    with pytest.raises(TypeError, match="discriminator must be an nn.Module"):
+    with pytest.raises(TypeError, match="discriminator must be an nn"):
         PenalizedDiscriminator(lambda x: x, R1())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="penalty must be a Penalty"):
         PenalizedDiscriminator(MLP(), [torch.relu])  # type: ignore[list-item]

@@ -14,6 +14,14 @@ from fastgan.ops.registry import current_backend
 from fastgan.tape.node import Phi
 from fastgan.tape.rules.call import Call, Outcome, rule
 
+__all__ = ["sloped"]
+
+
+def sloped(c: Tensor, above: Tensor, slope: float) -> Tensor:
+    """`c` where `above`, and elsewhere times the slope; on CPUs several times as fast as ``torch.where``."""
+    kept = c * above
+    return kept if slope == 0 else torch.add(kept.mul_(1 - slope), c, alpha=slope)
+
 
 def _leaky(call: Call, x: Tensor, slope: float, act: str, inplace: bool) -> Outcome | None:
     value = call.only(x)
@@ -27,9 +35,7 @@ def _leaky(call: Call, x: Tensor, slope: float, act: str, inplace: bool) -> Outc
         y = call()
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
-        if slope == 0:
-            return c[0] * constants[0]
-        return torch.where(constants[0], c[0], c[0] * slope)
+        return sloped(c[0], constants[0], slope)
 
     return y, [call.node(y, [value], value.layout, tangent, [above])]
 
@@ -92,7 +98,8 @@ def prelu(call: Call, input: Tensor, weight: Tensor) -> Outcome | None:
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
         above, weight = constants
         slope = weight.view(-1, *[1] * (c[0].dim() - 2)) if weight.numel() > 1 else weight
-        return torch.where(above, c[0], c[0] * slope)
+        kept = c[0] * above
+        return kept + (c[0] - kept) * slope
 
     return y, [call.node(y, [value], value.layout, tangent, [above, weight])]
 

@@ -19,6 +19,7 @@ from fastgan.ops.upsample_add import upsample_add
 from fastgan.ops.upsample_conv2d import upsample_conv2d
 from fastgan.tape.node import Phi, Value
 from fastgan.tape.rules.call import Call, Outcome, linear_node, rule
+from fastgan.tape.rules.gates import sloped
 
 
 def _batched(call: Call, x: Tensor) -> Value | None:
@@ -57,7 +58,7 @@ def bias_and_activation(
         if present[0]:
             z = phi.plus(z, remaining.pop(0).view(shape), value.layout)
         if present[1]:
-            z = torch.where(remaining.pop(0), z, z * below)
+            z = sloped(z, remaining.pop(0), below)
         z = z if gain == 1 else z * gain
         if present[2]:
             z = phi.plus(z * remaining[0], remaining[1], value.layout)
