@@ -92,7 +92,7 @@ class Recorder(TorchFunctionMode):
 
     def _ancestry(self, x: Tensor) -> str | None:
         """Whether autograd's graph of `x` reaches the tape ("tail"), or the input elsewhere ("head")."""
-        if x.grad_fn is None:
+        if x.grad_fn is None or x.grad_fn in self._free:
             return None
         seen, pending, found = {x.grad_fn}, [x.grad_fn], False
         while pending:

@@ -63,7 +63,7 @@ def penalized_step(
 def assert_same(actual: Sequence[Tensor | None], expected: Sequence[Tensor | None], bound: float = BOUND) -> None:
     """Relative to the norm of each; an undefined gradient is one of zeros."""
     # A gradient that is zero but for rounding has no relative error.
-    smallest = 1e-6 * max(e.norm().item() for e in expected if e is not None)
+    smallest = 1e-5 * max(e.norm().item() for e in expected if e is not None)
     for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
         if e is None or a is None:
             assert all(each is None or not each.any() for each in (a, e)), f"tensor {i} is {a}, expected {e}"
