@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from tests.tape.networks import (
     everything,
 )
 from tests.tape.stock import BOUND, LOSSES, assert_same, compare, of_all, penalized_step, stock_step
+from tests.trainers.runs import run_python
 
 SOFTPLUS = LOSSES["softplus"]
 
@@ -413,3 +415,9 @@ def test_explanation_reads_line_by_line() -> None:
     assert text.startswith("tail")
     assert [line.split()[0] for line in text.splitlines()[1:]] == ["double"] * 5 + ["tape"] * 4
     assert "5.weight, 5.bias" in text and "batch_norm" in text
+
+
+def test_two_processes_equal_one_on_the_joined_batch() -> None:
+    script = str(Path(__file__).with_name("ddp_run.py"))
+    result = run_python("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script)
+    assert "process 0 agrees" in result.stdout and "process 1 agrees" in result.stdout
