@@ -62,11 +62,11 @@ class Branch:
         self._last_use = {value: i for i, node in enumerate(self.nodes) for value in node.inputs}
         self.gradients: dict[Value, Tensor] = {}
         self._deltas: dict[Node, Tensor | None] = {}
-        self._graph: dict[Value, tuple[Tensor, ...]] = {}
         self.scaled_gradients: dict[Value, Tensor | None] = {}
         self._tangents: dict[Value, Tensor] = {}
         self._of_loss: dict[int, Tensor | None] = {}
         self._phi = Phi(None)
+        self._scale: Tensor | None = None
         self._at = 0
         self._spent = False
 
@@ -104,7 +104,26 @@ class Branch:
             }
         else:
             self._backpropagate_loss(gradients)
-        self._tangents = {root: self._start(root, tangents.get(root)) for root in self.roots}
+        present = {root: tangent for root, tangent in tangents.items() if tangent is not None}
+        if self._runs_in_float16:
+            present = self._scaled_down(present)
+        self._tangents = {root: self._start(root, present.get(root)) for root in self.roots}
+
+    @property
+    def _runs_in_float16(self) -> bool:
+        roots = [root.source.dtype for root in self.roots if root.source is not None]
+        return torch.float16 in roots or any(node.autocast is torch.float16 for node in self.nodes)
+
+    def _scaled_down(self, tangents: dict[Value, Tensor]) -> dict[Value, Tensor]:
+        """Divide T's start by its largest factor, as a loss scale would take it beyond float16; W multiplies again."""
+        factors = [*tangents.values(), *([] if self._phi.per_sample is None else [self._phi.per_sample])]
+        if not factors:
+            return tangents
+        largest = torch.stack([factor.detach().abs().amax().float() for factor in factors]).amax()
+        self._scale = largest.clamp_min(torch.finfo(torch.float32).tiny)
+        if self._phi.per_sample is not None:
+            self._phi = Phi(self._phi.per_sample / self._scale)
+        return {root: (tangent / self._scale).to(tangent.dtype) for root, tangent in tangents.items()}
 
     def _start(self, root: Value, tangent: Tensor | None) -> Tensor:
         source = root.source
@@ -159,6 +178,8 @@ class Branch:
         for i, parameter in enumerate(node.parameters):
             more = self._of_loss.pop(id(parameter), None)
             mine = gradients[i]
+            if mine is not None and self._scale is not None:
+                mine = (mine * self._scale).to(mine.dtype)
             gradients[i] = more if mine is None else mine if more is None else mine + more
         if self._at == len(self.nodes):
             self._finish()

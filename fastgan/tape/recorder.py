@@ -78,7 +78,7 @@ class Recorder(TorchFunctionMode):
         if not dependent:
             return function(*args, **kwargs)
         if function in RULES and torch.is_grad_enabled() and not self._refused:
-            found = self._follow_rule(function, args, kwargs, dependent)
+            found = self._follow_rule(function, args, kwargs, tensors, dependent)
             if found is not None:
                 return found[0]
         return self._leave_to_autograd(function, args, kwargs, dependent)
@@ -113,10 +113,15 @@ class Recorder(TorchFunctionMode):
         return None
 
     def _follow_rule(
-        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dependent: Sequence[Tensor]
+        self,
+        function: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        tensors: Sequence[Tensor],
+        dependent: Sequence[Tensor],
     ) -> tuple[Any] | None:
         """What the call returned, in a tuple; None if it was not made."""
-        aliases = {}
+        aliases: dict[int, Tensor] = {}
         for x in dependent:
             value = self.value(x) or self._root(x)
             if value is None:
@@ -125,6 +130,8 @@ class Recorder(TorchFunctionMode):
                 aliases[id(x)] = value.alias
         if aliases and _writes(function, args, kwargs):
             return None
+        # Each use of a parameter has a gradient of its own, also where the parameter is used to make another one.
+        aliases.update((id(x), x.view_as(x)) for x in tensors if x.requires_grad and self.value(x) is None)
         leaves = self._leaves_of(args, kwargs)
         call_args, call_kwargs = _replaced(args, aliases), _replaced(kwargs, aliases)
         try:

@@ -394,6 +394,31 @@ def test_lower_precision_stays_near() -> None:
     assert module.explain()["real"].path == "four passes"
 
 
+def test_loss_scaling_in_float16() -> None:
+    torch.set_default_dtype(torch.float32)
+    net, x = SixLayers(), 20 * torch.randn(3, 3, 16, 16)
+    exact = stock_step(copy.deepcopy(net).double(), x.double(), (), R1(2.0), SOFTPLUS, None)
+    scale = 2.0**16  # times an activation it is beyond float16
+    with torch.autocast("cpu", torch.float16):
+        out, penalty = PenalizedDiscriminator(net, R1(2.0))(x)
+        loss = SOFTPLUS(out.float()) + penalty
+    grads = torch.autograd.grad(scale * loss, list(net.parameters()))
+    assert_same([g.double() / scale for g in grads], exact[3:], 0.02)
+
+
+def test_parameter_used_as_it_is_and_normalised() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.last = nn.Parameter(torch.randn(6, 6)), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = F.leaky_relu(F.linear(x, self.weight), 0.2)
+            return self.last(F.relu(F.linear(h, self.weight / self.weight.norm())) + F.linear(h, self.weight))
+
+    compare(Both(), torch.randn(4, 6), R1(2.0), SOFTPLUS, path="six passes")
+
+
 def test_arguments_are_checked() -> None:
     with pytest.raises(TypeError, match="discriminator must be an nn"):
         PenalizedDiscriminator(lambda x: x, R1())  # type: ignore[arg-type]
