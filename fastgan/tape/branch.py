@@ -146,6 +146,8 @@ class Branch:
             if gradient is None or not terminal.seeded:
                 return None, False  # zero for some of the outputs, or for an output that the penalty does not see
             columns.append(terminal.value.layout.per_sample(gradient))
+        if len({len(column) for column in columns}) > 1:
+            return None, False  # rows that are samples of one thing here and of another there
         factors = torch.cat(columns, 1) if len(columns) > 1 else columns[0]
         if factors.shape[1] == 1:
             return factors[:, 0], True

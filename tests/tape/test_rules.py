@@ -8,12 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import fastgan
 from fastgan.functional import bias_act, setup_filter, upfirdn2d
 from fastgan.nn.utils import spectral_norm
 from fastgan.penalties import R1
 from tests.tape.stock import LOSSES, compare
+
+
+@torch.jit.script
+def scripted(h: Tensor) -> Tensor:
+    return torch.relu(h) * h
+
 
 Op = Callable[["Between", Tensor], Tensor]
 
@@ -90,6 +97,10 @@ OPS: dict[str, Op] = {
     "max_pool1d": lambda m, h: F.max_pool1d(h.flatten(2), 2),
     "max_pool3d": lambda m, h: F.max_pool3d(h[:, None], 2),
     "adaptive_max_pool2d": lambda m, h: F.adaptive_max_pool2d(h, (2, 3)),
+    "max_pool2d channels_last": lambda m, h: F.max_pool2d(h.contiguous(memory_format=torch.channels_last), 2),
+    "where": lambda m, h: torch.where(h > 0, h, m.same(h)),
+    "where and constant": lambda m, h: torch.where(h.detach() > 0, column(m.bias), h),
+    "masked_fill": lambda m, h: h.masked_fill(h < 0.1, 0.3),
     # arithmetic
     "add": lambda m, h: h + m.same(h),
     "add alpha": lambda m, h: torch.add(h, m.same(h), alpha=0.3),
@@ -194,6 +205,9 @@ OTHERS: dict[str, Op] = {
     "detached": lambda m, h: h * h.detach().sigmoid(),
     "one of a batch": lambda m, h: h[:1] + h,
     "squeezed gate": lambda m, h: h * torch.sigmoid(h.mean((2, 3), keepdim=True)),
+    "of integers": lambda m, h: h + (4 * h).to(torch.long),
+    "checkpointed": lambda m, h: checkpoint(lambda h: F.relu(m.same(h)), h, use_reentrant=False) + F.silu(h),
+    "scripted": lambda m, h: scripted(h),
     "constant written to": lambda m, h: (lambda c: (c.add_(h), F.relu(c))[1])(torch.ones(3, 4, 6, 8)),
 }
 

@@ -82,8 +82,8 @@ class Call:
         tangent: Tangent,
         constants: Sequence[Tensor | None] = (),
     ) -> Node | None:
-        """The node of an output; None without a layout. Of the constants, those that are None are left out."""
-        if layout is None:
+        """The node of an output; None without a layout or a gradient. Constants that are None are left out."""
+        if layout is None or not output.requires_grad:
             return None
         edge = torch.autograd.graph.get_gradient_edge(output)
         value = Value(output.shape, layout, edge)

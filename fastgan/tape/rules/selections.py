@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,7 +29,7 @@ def _gathered(call: Call, value: Value, y: Tensor, indices: Tensor, spatial: int
     shape, kept = y.shape, value.shape[:-spatial]
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
-        return c[0].flatten(-spatial).gather(-1, constants[0].view(*kept, -1)).view(shape)
+        return c[0].flatten(-spatial).gather(-1, constants[0].reshape(*kept, -1)).view(shape)
 
     return call.node(y, [value], value.layout, tangent, [indices])
 
@@ -127,6 +128,45 @@ def even(call: Call, input: Tensor, dim: Any = (), keepdim: bool = False) -> Out
         return (c[0] * constants[0]).sum(dims, keepdim=keepdim)
 
     return y, [call.node(y, [value], layout, tangent, [share])]
+
+
+@rule("where")
+def where(call: Call, condition: Tensor, input: Any, other: Any) -> Outcome | None:
+    both = (input, other)
+    values = [call.value(x) for x in both]
+    if call.value(condition) is not None or not all(map(is_tensor, both)):
+        return None
+    y = call()
+    layout = common_layout(values, both, y)
+    inputs = [value for value in values if value is not None]
+    rest = [x for x, value in zip(both, values, strict=True) if value is None]
+    mine_first = values[0] is not None
+
+    def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
+        chosen = constants[0]
+        if len(c) == 2:
+            return torch.where(chosen, c[0], c[1])
+        mine = chosen if mine_first else ~chosen
+        assert layout is not None
+        return phi.plus(c[0] * mine, constants[1] * ~mine, layout)
+
+    return y, [call.node(y, inputs, layout, tangent, [condition, *rest])]
+
+
+@rule("masked_fill", "masked_fill_")
+def masked_fill(call: Call, input: Tensor, mask: Tensor, value: Any) -> Outcome | None:
+    traced = call.only(input)
+    if traced is None or not isinstance(value, (int, float)):
+        return None
+    y = call()
+
+    def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
+        filled = constants[0]
+        assert layout is not None
+        return phi.plus(c[0] * ~filled, torch.zeros_like(c[0]).masked_fill_(filled, value), layout)
+
+    layout = common_layout([traced], [input], y)
+    return y, [call.node(y, [traced], layout, tangent, [mask])]
 
 
 def _unreduced(y: Tensor, rank: int, dims: Sequence[int]) -> Tensor:
