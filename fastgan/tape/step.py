@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -50,7 +52,7 @@ def differentiate(
     source = x.view_as(x) if x.requires_grad else x.detach().requires_grad_().view_as(x)
     recorder = Recorder(source)
     names = partial(_names, function)
-    with recorder:
+    with _uncompiled(), recorder:
         output = function(source, *(source if condition is x else condition for condition in conditions))
         chosen = selected(name, output, select)
     terminals = _terminals(recorder, output, chosen)
@@ -65,12 +67,18 @@ def _value_only(
     name: str, function: Callable[..., Any], x: Tensor, conditions: Sequence[Any], select: Select
 ) -> tuple[Any, Tensor, Explanation]:
     """Without a graph, for calls under no_grad."""
-    with torch.enable_grad():
+    with torch.enable_grad(), _uncompiled():
         source = x.detach().requires_grad_().view_as(x)
         output = function(source, *(source if condition is x else condition for condition in conditions))
         (gradient,) = _gradient(selected(name, output, select), source, create_graph=False)
     detached = pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, output)
     return detached, gradient, Explanation()
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[object]:
+    """Run compiled parts as they were written: torch does not differentiate a compiled graph twice."""
+    # Where nothing has loaded the compiler, nothing is compiled.
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
 
 
 def _names(function: Callable[..., Any]) -> dict[int, str]:

@@ -377,6 +377,12 @@ def test_compiled_discriminator_equals_eager() -> None:
     eager = penalized_step(PenalizedDiscriminator(net, R1()), x, (), SOFTPLUS)
     compiled = PenalizedDiscriminator(torch.compile(net, backend="aot_eager"), R1())
     assert_same(penalized_step(compiled, x, (), SOFTPLUS), eager)
+    net[4] = torch.compile(net[4], backend="aot_eager")
+    partly = PenalizedDiscriminator(net, R1())
+    assert_same(penalized_step(partly, x, (), SOFTPLUS), eager)
+    assert partly.explain()["real"].path == "four passes"
+    outside = torch.compile(partly, backend="aot_eager")
+    assert_same(penalized_step(outside, x, (), SOFTPLUS), eager)
 
 
 def test_lower_precision_stays_near() -> None:
