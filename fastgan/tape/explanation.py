@@ -56,6 +56,11 @@ class Explanation:
     steps: list[Step] = field(default_factory=list)
     names: Callable[[], Mapping[int, str]] = dict
 
+    @property
+    def passes(self) -> int | None:
+        """Passes over the network in a step, of six the most; None where they differ along the network."""
+        return {FOUR: 4, SIX: 6}.get(self.path)
+
     def __str__(self) -> str:
         names = self.names()
         lines = [f"{self.path} ({_COST[self.path]})"]

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from fastgan.tape.explanation import Step
 from fastgan.tape.layout import Layout
 from fastgan.tape.node import Node, Value
-from fastgan.tape.rules import RULES, Call
+from fastgan.tape.rules import RULES, Call, writes
 
 __all__ = ["Recorder"]
 
@@ -215,9 +215,8 @@ def _name(function: Any) -> str:
 
 
 def _writes(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a function that has a rule writes to its argument."""
-    name = _name(function)
-    if name.startswith("__i") or (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace"):
+    """Whether a call of a function that has a rule writes to its argument."""
+    if writes(function) or kwargs.get("inplace"):
         return True
     return args[-1] is True and "inplace" in getattr(getattr(function, "__code__", None), "co_varnames", ())
 

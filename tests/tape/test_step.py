@@ -439,11 +439,62 @@ def test_arguments_are_checked() -> None:
     assert fastgan.penalties.R1(2.0).gamma == 2.0 and BOUND == 1e-10
 
 
+class Synchronisations(TorchDispatchMode):
+    """What would wait for a GPU, or keep a CUDA graph from being captured."""
+
+    names = ("_local_scalar_dense", "nonzero", "item", "equal", "is_nonzero", "masked_select")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.name.partition("::")[2] in self.names:
+            self.seen.append(func._schema.name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan", "r3gan", "video", "mlp"])
+def test_nothing_waits_for_the_device(name: str) -> None:
+    network = NETWORKS[name]
+    module, x = PenalizedDiscriminator(network.make(), R1(2.0)), torch.randn(network.shape)
+    penalized_step(module, x, network.conditions(), SOFTPLUS)
+    with Synchronisations() as found:
+        penalized_step(module, x, network.conditions(), SOFTPLUS)
+    assert found.seen == []
+
+
+def test_nothing_is_kept_after_the_backward() -> None:
+    net, x = DCGAN(), torch.randn(2, 3, 64, 64)
+    out, penalty = PenalizedDiscriminator(net, R1(2.0))(x)
+    loss = SOFTPLUS(out) + penalty
+    nodes, pending, branches = set(), [loss.grad_fn], set()
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in nodes:
+            nodes.add(node)
+            pending += [following for following, _ in node.next_functions]
+            branches.update([node.branch] if hasattr(node, "branch") else [])
+    (branch,) = branches
+    assert len(branch.nodes) == 9
+    loss.backward()
+    assert branch.nodes == [] and branch.gradients == {}
+
+
+def test_backward_hooks_of_modules_see_what_autograd_shows_them() -> None:
+    net, x, seen = SixLayers(), torch.randn(2, 3, 16, 16), []
+    twin = copy.deepcopy(net)
+    net[4].register_full_backward_hook(lambda module, of_input, of_output: seen.append(of_output[0].shape))
+    actual = penalized_step(PenalizedDiscriminator(net, R1(2.0)), x, (), SOFTPLUS)
+    assert_same(actual, stock_step(twin, x, (), R1(2.0), SOFTPLUS, None))
+    assert seen
+
+
 def test_explanation_reads_line_by_line() -> None:
     module = PenalizedDiscriminator(BatchNorm(), R1())
     module(torch.randn(4, 3, 16, 16))
     text = str(module.explain()["real"])
-    assert text.startswith("tail")
+    assert text.startswith("tail") and module.explain()["real"].passes is None
     assert [line.split()[0] for line in text.splitlines()[1:]] == ["double"] * 5 + ["tape"] * 4
     assert "5.weight, 5.bias" in text and "batch_norm" in text
 

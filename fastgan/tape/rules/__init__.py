@@ -5,6 +5,6 @@ does not recognise it declines, and the call is left to autograd; a rule never g
 """
 
 from fastgan.tape.rules import arithmetic, gates, layers, library, resampling, selections, shapes
-from fastgan.tape.rules.call import RULES, Call
+from fastgan.tape.rules.call import RULES, Call, writes
 
-__all__ = ["RULES", "Call", "arithmetic", "gates", "layers", "library", "resampling", "selections", "shapes"]
+__all__ = ["RULES", "Call", "arithmetic", "gates", "layers", "library", "resampling", "selections", "shapes", "writes"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastgan.tape.layout import Layout
 from fastgan.tape.node import Node, Tangent, Value
 
-__all__ = ["RULES", "Call", "Outcome", "Rule", "linear_node", "rule"]
+__all__ = ["RULES", "Call", "Outcome", "Rule", "linear_node", "rule", "writes"]
 
 #: What the call returned, and its nodes; None instead of these where something is not linear or mixes samples.
 Outcome = tuple[Any, Sequence["Node | None"]]
@@ -60,8 +60,7 @@ class Call:
     @property
     def writes(self) -> bool:
         """Whether the function writes to its first argument."""
-        name = getattr(self.function, "__name__", "")
-        return name.startswith("__i") if name.startswith("__") else name.endswith("_")
+        return writes(self.function)
 
     def __call__(self) -> Any:
         """Make the call."""
@@ -90,6 +89,12 @@ class Call:
         device = output.device.type
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         return Node(inputs, value, [each for each in constants if each is not None], tangent, autocast)
+
+
+def writes(function: Any) -> bool:
+    """Whether a function writes to its first argument, by its name."""
+    name = getattr(function, "__name__", "")
+    return name.startswith("__i") if name.startswith("__") else name.endswith("_")
 
 
 def _flat(arguments: Sequence[Any]) -> list[Any]:
