@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Explanation", "Step"]
@@ -26,15 +26,15 @@ class Step:
     ----------
     operation : str
         The function's name.
-    parameters : tuple of int
-        Ids of those that it used, or whose functions it used.
+    parameters : tuple of tuple of int
+        Ids of those that it used; of several together where it used a function of them.
     reason : str
         Why it is not on the tape; empty where it is.
     on_tape : bool
     """
 
     operation: str
-    parameters: tuple[int, ...] = ()
+    parameters: tuple[tuple[int, ...], ...] = ()
     reason: str = ""
     on_tape: bool = False
 
@@ -68,7 +68,7 @@ class Explanation:
             (
                 "tape" if step.on_tape else "double backward",
                 step.operation,
-                ", ".join(names[each] for each in step.parameters if each in names),
+                ", ".join(_named(each, names) for each in step.parameters if each),
                 step.reason,
             )
             for step in self.steps
@@ -76,6 +76,11 @@ class Explanation:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _named(parameters: Sequence[int], names: Mapping[int, str]) -> str:
+    known = [names[each] for each in parameters if each in names]
+    return " and ".join(known) if 0 < len(known) < 3 else f"made of {len(parameters)} parameters"
 
 
 def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:

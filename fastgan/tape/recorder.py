@@ -81,7 +81,7 @@ class Recorder(TorchFunctionMode):
             found = self._follow_rule(function, args, kwargs, tensors, dependent)
             if found is not None:
                 return found[0]
-        return self._leave_to_autograd(function, args, kwargs, dependent)
+        return self._leave_to_autograd(function, args, kwargs, tensors, dependent)
 
     def _dependent(self, x: Tensor, function: Any) -> bool:
         """Whether something that is no value depends on the input; cuts the tape where it came from it unseen."""
@@ -132,7 +132,7 @@ class Recorder(TorchFunctionMode):
             return None
         # Each use of a parameter has a gradient of its own, also where the parameter is used to make another one.
         aliases.update((id(x), x.view_as(x)) for x in tensors if x.requires_grad and self.value(x) is None)
-        leaves = self._leaves_of(args, kwargs)
+        leaves = self._leaves_of(tensors)
         call_args, call_kwargs = _replaced(args, aliases), _replaced(kwargs, aliases)
         try:
             outcome = RULES[function](Call(function, call_args, call_kwargs, self.value), *call_args, **call_kwargs)
@@ -171,11 +171,16 @@ class Recorder(TorchFunctionMode):
         return value
 
     def _leave_to_autograd(
-        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dependent: Sequence[Tensor]
+        self,
+        function: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        tensors: Sequence[Tensor],
+        dependent: Sequence[Tensor],
     ) -> Any:
         versions = [x._version for x in dependent]
         on_tape = [value is not None and value.source is None for value in map(self.value, dependent)]
-        leaves = self._leaves_of(args, kwargs)
+        leaves = self._leaves_of(tensors)
         result = function(*args, **kwargs)
         changed = any(x._version != version for x, version in zip(dependent, versions, strict=True))
         hooked = _name(function) in _HOOKS
@@ -200,13 +205,11 @@ class Recorder(TorchFunctionMode):
         for kept in (self._tail, self._values, self.nodes, self.roots):
             kept.clear()
 
-    def _leaves_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
-        """Ids of the parameters among the arguments, and of those that they were made of."""
-        leaves: dict[int, None] = {}
-        for x in _tensors((args, kwargs)):
-            if x.requires_grad:
-                leaves.update(dict.fromkeys((id(x),) if x.grad_fn is None else self._free.get(x.grad_fn, ())))
-        return tuple(leaves)
+    def _leaves_of(self, tensors: Sequence[Tensor]) -> tuple[tuple[int, ...], ...]:
+        """Ids of the parameters among some tensors, and of those that they were made of."""
+        return tuple(
+            (id(x),) if x.grad_fn is None else self._free.get(x.grad_fn, ()) for x in tensors if x.requires_grad
+        )
 
 
 def _name(function: Any) -> str:
