@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import hypothesis.strategies as st
 import torch
@@ -23,6 +24,22 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.inner(x) + self.skip(x)
+
+
+class Forked(nn.Module):
+    """Two heads on a trunk, which is an output too."""
+
+    def __init__(self, trunk: list[str], first: list[str], second: list[str], heads: tuple[str, str]) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), *(PARTS[part]() for part in trunk))
+        self.heads = nn.ModuleList(
+            nn.Sequential(*(PARTS[part]() for part in parts), HEADS[head]())
+            for parts, head in zip((first, second), heads, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = self.trunk(x)
+        return self.heads[0](h), self.heads[1](h), h
 
 
 class Function(nn.Module):
@@ -83,3 +100,35 @@ def test_any_network_equals_stock(
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), *(PARTS[part]() for part in parts), HEADS[head]())
     compare(net.double().train(training), torch.randn(samples, 2, 8, 8, dtype=torch.float64), penalty, LOSSES[loss])
+
+
+SOME = st.lists(st.sampled_from(sorted(PARTS)), max_size=3)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(
+    parts=st.tuples(SOME, SOME, SOME),
+    heads=st.tuples(st.sampled_from(sorted(HEADS)), st.sampled_from(sorted(HEADS))),
+    used=st.sets(st.integers(0, 2), min_size=1),
+    select=st.sampled_from([0, 1, lambda outputs: outputs[:2], lambda outputs: outputs]),
+    loss=st.sampled_from(sorted(LOSSES)),
+    samples=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_any_network_of_several_outputs_equals_stock(
+    parts: tuple[list[str], list[str], list[str]],
+    heads: tuple[str, str],
+    used: set[int],
+    select: Any,
+    loss: str,
+    samples: int,
+    seed: int,
+) -> None:
+    torch.manual_seed(seed)
+    net = Forked(*parts, heads).double().eval()
+    x = torch.randn(samples, 2, 8, 8, dtype=torch.float64)
+
+    def of_used(outputs: tuple[Tensor, ...]) -> Tensor:
+        return torch.stack([LOSSES[loss](outputs[i]) for i in used]).sum()
+
+    compare(net, x, R1(2.0), of_used, select=select)

@@ -163,6 +163,9 @@ OPS: dict[str, Op] = {
     "clone": lambda m, h: h.clone().relu_(),
     "to": lambda m, h: h.to(torch.float64) + h.double(),
     "fold frames": lambda m, h: m.same(h.view(-1, 1, 6, 8).expand(-1, 4, -1, -1)).view(len(h), 4, -1),
+    "repeat": lambda m, h: h[:, :1].repeat(1, 2, 1, 3).relu() + h[:, :1].repeat(1, 1, 1, 1).tile(1, 2, 1, 3),
+    "repeated frames": lambda m, h: m.same(h.repeat_interleave(2, 0)).relu().view(len(h), 2, -1).sum(1),
+    "repeat_interleave": lambda m, h: torch.repeat_interleave(h, 2, dim=3),
     "unfold": lambda m, h: F.unfold(h, 2),
     "method unfold": lambda m, h: h.unfold(3, 3, 2),
     # images
@@ -192,6 +195,7 @@ OTHERS: dict[str, Op] = {
     "other samples": lambda m, h: h + h[[1, 2, 0]],
     "flipped batch": lambda m, h: h + h.flip(0),
     "rolled batch": lambda m, h: h + torch.roll(h, 1, 0),
+    "repeated batch": lambda m, h: m.same(h.repeat(2, 1, 1, 1)).relu().view(2, len(h), -1).sum(0),
     "shuffled into the batch": lambda m, h: h.reshape(2, -1).relu().reshape(h.shape),
     "in place on a view": lambda m, h: (h[:, 1].mul_(2), F.relu(h))[1],
     "in place under a view": lambda m, h: (lambda v: (h.mul_(2), F.relu(v))[1])(h.view(3, -1)),

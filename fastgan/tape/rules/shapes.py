@@ -73,6 +73,34 @@ def copy(call: Call, x: Tensor, *_: Any, **__: Any) -> Outcome | None:
     return linear_node(call, x, _same)
 
 
+@rule("repeat", functions=[torch.tile, torch.Tensor.tile])
+def repeat(call: Call, x: Tensor, *sizes: Any) -> Outcome | None:
+    counts = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+    value = call.only(x)
+    if value is None or len(counts) < x.dim() or not all(isinstance(each, int) for each in counts):
+        return None
+    new = len(counts) - x.dim()
+    # Along the batch samples would come again after the last one, not each beside itself.
+    if counts[new + value.layout.dim] != 1:
+        return None
+    return linear_node(
+        call, x, lambda value, y: Layout(value.layout.samples, value.layout.dim + new, value.layout.inner)
+    )
+
+
+@rule("repeat_interleave")
+def repeat_interleave(call: Call, x: Tensor, repeats: Any, dim: int | None = None) -> Outcome | None:
+    if not isinstance(repeats, int) or dim is None or repeats < 1:
+        return None
+    along = dim % x.dim()
+
+    def layout(value: Value, y: Tensor) -> Layout:
+        before = value.layout
+        return Layout(before.samples, before.dim, before.inner * (repeats if along == before.dim else 1))
+
+    return linear_node(call, x, layout)
+
+
 @rule("flip", "roll")
 def moved(call: Call, x: Tensor, *rest: Any, **named: Any) -> Outcome | None:
     dims = named.get("dims", rest[-1] if rest else None)
