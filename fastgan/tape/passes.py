@@ -42,7 +42,13 @@ class _Outputs(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.branches, ctx.roots = branches, roots
         ctx.token = token is not None
-        outputs = [t.tensor.detach() for branch in branches for t in branch.terminals if t.visible]  # type: ignore
+        # No views, on which FSDP's hooks would be lost; and copies only where autograd's graph lives on.
+        outputs = [
+            terminal.tensor.data if branch.shares_seed else terminal.tensor.clone()
+            for branch in branches
+            for terminal in branch.terminals
+            if terminal.visible and terminal.tensor is not None
+        ]
         ctx.visible = [[terminal.visible for terminal in branch.terminals] for branch in branches]
         ctx.device = sources[0].device
         return (*outputs, *(_total([b.gradients.get(root) for b in branches], root) for root in roots))
@@ -68,7 +74,7 @@ def _total(parts: Sequence[Tensor | None], root: Value) -> Tensor:
     present = [part for part in parts if part is not None]
     if not present:
         return torch.zeros_like(root.alias)  # type: ignore[arg-type]
-    return sum(present[1:], start=present[0]) if len(present) > 1 else present[0].detach()
+    return sum(present[1:], start=present[0]) if len(present) > 1 else present[0].data
 
 
 def attach(
