@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fastgan.ops import checks
 from fastgan.penalties import ApproximateR1, Penalty
-from fastgan.tape import Explanation, Select, differentiate, selected
+from fastgan.tape import Explanations, Select, differentiate, selected
 
 __all__ = ["PenalizedDiscriminator"]
 
@@ -77,7 +77,7 @@ class PenalizedDiscriminator(nn.Module):
         state.update({name: vars(discriminator)[name] for name in _SHARED})
         state.update(discriminator=discriminator, penalties=penalties, select=select, training=discriminator.training)
         self.calls = 0
-        self._explanations: dict[str, Explanation] = {}
+        self._explanations = Explanations()
 
     def train(self: Self, mode: bool = True) -> Self:
         """Set the training mode of the discriminator."""
@@ -118,7 +118,7 @@ class PenalizedDiscriminator(nn.Module):
                 raise ValueError(f"PenalizedDiscriminator: fake must be given for {each!r}, got None")
         if self.training:
             self.calls += 1
-        self._explanations = {}
+        self._explanations = Explanations()
         fake_conditions = fake_conditions or conditions
         outputs, values = [], []
         for points, samples, given in (("real", x, conditions), ("fake", fake, fake_conditions)):
@@ -154,13 +154,13 @@ class PenalizedDiscriminator(nn.Module):
         joined = [torch.cat([t.reshape(len(samples), -1) for t in side], 1) for side in zip(*pairs, strict=True)]
         return penalty.of_outputs(*joined)
 
-    def explain(self) -> dict[str, Explanation]:
+    def explain(self) -> Explanations:
         """How the last call's penalties were computed, by the points they look at.
 
         Returns
         -------
         dict of str to Explanation
-            Printed, an explanation lists the network's operations, what runs each, and why; its `path` is
+            Printed, it lists the network's operations, what runs each, and why. The `path` of each explanation is
             "four passes", "six passes", "tail" or "double backward".
         """
         return self._explanations

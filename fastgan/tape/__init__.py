@@ -6,8 +6,8 @@ finds the backpropagated vectors δ and the input gradient, T runs the tangent f
 (:mod:`~fastgan.tape.branch`). To autograd they are one node a layer (:mod:`~fastgan.tape.passes`).
 """
 
-from fastgan.tape.explanation import Explanation, Step
+from fastgan.tape.explanation import Explanation, Explanations, Step
 from fastgan.tape.selection import Select, selected
 from fastgan.tape.step import differentiate
 
-__all__ = ["Explanation", "Select", "Step", "differentiate", "selected"]
+__all__ = ["Explanation", "Explanations", "Select", "Step", "differentiate", "selected"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Explanation", "Step"]
+__all__ = ["DOUBLE", "FOUR", "SIX", "TAIL", "Explanation", "Explanations", "Step"]
 
 FOUR, SIX, TAIL, DOUBLE = "four passes", "six passes", "tail", "double backward"
 
@@ -74,6 +74,15 @@ class Explanation:
             for step in self.steps
         )
         return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+class Explanations(dict[str, Explanation]):
+    """Explanations by the points that they are about; printed one after the other."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"at {points} points: {explanation}" for points, explanation in self.items())
 
     __repr__ = __str__
 

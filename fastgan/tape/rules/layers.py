@@ -31,7 +31,8 @@ def _convolution(
         product = function(c[0], constants[0], None, *options)
         if len(constants) == 1:
             return product
-        return phi.plus(product, _channels(constants[1], product.dim()), value.layout)
+        bias = constants[1].to(product.dtype)  # as autocasting has it
+        return phi.plus(product, _channels(bias, product.dim()), value.layout)
 
     return y, [call.node(y, [value], value.layout, tangent, [weight, bias])]
 
@@ -74,7 +75,7 @@ def linear(call: Call, input: Tensor, weight: Tensor, bias: Tensor | None = None
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
         product = F.linear(c[0], constants[0])
-        return product if len(constants) == 1 else phi.plus(product, constants[1], value.layout)
+        return product if len(constants) == 1 else phi.plus(product, constants[1].to(product.dtype), value.layout)
 
     return y, [call.node(y, [value], value.layout, tangent, [weight, bias])]
 

@@ -68,7 +68,9 @@ def bias_and_activation(
 
 
 def _plus_bias(product: Tensor, bias: Sequence[Tensor], phi: Phi, value: Value) -> Tensor:
-    return phi.plus(product, bias[0].view(-1, *[1] * (product.dim() - 2)), value.layout) if bias else product
+    if not bias:
+        return product
+    return phi.plus(product, bias[0].to(product.dtype).view(-1, *[1] * (product.dim() - 2)), value.layout)
 
 
 @rule(functions=[conv2d.overload])
