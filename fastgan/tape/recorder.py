@@ -87,7 +87,7 @@ class Recorder(TorchFunctionMode):
         """Whether something that is no value depends on the input; cuts the tape where it came from it unseen."""
         ancestry = self._ancestry(x)
         if ancestry == "tail":
-            self._cut(Step(type(x.grad_fn).__name__, reason="made where it could not be seen"))
+            self.cut(Step(type(x.grad_fn).__name__, reason="made where it could not be seen"))
         return ancestry is not None
 
     def _ancestry(self, x: Tensor) -> str | None:
@@ -146,7 +146,7 @@ class Recorder(TorchFunctionMode):
         step = Step(_name(function), leaves, on_tape=True)
         if None in nodes:
             step.reason = _MIXED
-            self._cut(step)
+            self.cut(step)
             return (result,)
         self.steps.append(step)
         for node in nodes:
@@ -189,12 +189,12 @@ class Recorder(TorchFunctionMode):
         step = Step(_name(function), leaves, _WRITTEN if changed else _UNKNOWN)
         self._refused |= hooked
         if changed or hooked or any(on_tape):
-            self._cut(step)
+            self.cut(step)
         else:
             self.steps.append(step)
         return result
 
-    def _cut(self, step: Step) -> None:
+    def cut(self, step: Step) -> None:
         """Leave all before to autograd."""
         for earlier in self.steps:
             if earlier.on_tape:

@@ -13,13 +13,16 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from fastgan.tape.branch import Terminal, branches_of
-from fastgan.tape.explanation import DOUBLE, FOUR, SIX, TAIL, Explanation
+from fastgan.tape.explanation import DOUBLE, FOUR, SIX, TAIL, Explanation, Step
 from fastgan.tape.node import Value
 from fastgan.tape.passes import attach
 from fastgan.tape.recorder import Recorder
 from fastgan.tape.selection import Select, selected
 
 __all__ = ["differentiate"]
+
+#: What an output may be made of, in any nesting of torch's pytrees, for its tensors to be replaced.
+_KNOWN_LEAVES = (Tensor, int, float, complex, str, bytes, torch.dtype, torch.device, type(None))
 
 
 def differentiate(
@@ -97,17 +100,23 @@ def _gradient(tensors: Sequence[Tensor], source: Tensor, create_graph: bool = Tr
 
 def _terminals(recorder: Recorder, output: Any, chosen: Sequence[Tensor]) -> list[Terminal] | None:
     """What leaves the tape; None where something that the penalty is about has not been on it."""
+    leaves = pytree.tree_leaves(output)
+    if not all(isinstance(leaf, _KNOWN_LEAVES) for leaf in leaves):
+        recorder.cut(Step("return", reason="the output is of a class that cannot be taken apart"))
+        return None
     found: dict[Value, Terminal] = {}
     for tensor in chosen:
         value = recorder.value(tensor)
         if value is None or value.source is not None:
             if recorder.depends(tensor):
+                if recorder.nodes:
+                    recorder.cut(Step("return", reason="made where it could not be seen, or before another output"))
                 return None
             continue
         found.setdefault(value, Terminal(value, tensor)).seeded = True
     if not found:
         return None
-    for leaf in pytree.tree_leaves(output):
+    for leaf in leaves:
         value = recorder.value(leaf)
         if value is not None and value.source is None:
             found.setdefault(value, Terminal(value, leaf)).visible = True

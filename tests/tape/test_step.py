@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,30 @@ def test_outputs_that_are_no_tensor(used: tuple[str, ...]) -> None:
     assert_same(ours, stock(net, x))
     with pytest.raises(ValueError, match="select must be an index"):
         PenalizedDiscriminator(net, R1())(x)
+
+
+@dataclasses.dataclass
+class Verdict:
+    logits: Tensor
+
+
+def test_outputs_of_classes_that_torch_does_not_know() -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = SixLayers()
+
+        def forward(self, x: Tensor) -> Verdict:
+            return Verdict(self.net(x))
+
+    net, x = Wrapped(), torch.randn(2, 3, 16, 16)
+    module = PenalizedDiscriminator(net, R1(2.0), select="logits")
+    output, penalty = module(x)
+    ours = torch.autograd.grad(SOFTPLUS(output.logits) + penalty, list(net.parameters()))
+    expected = penalized_step(PenalizedDiscriminator(net.net, R1(2.0)), x, (), SOFTPLUS)
+    assert_same(ours, expected[3:])
+    explanation = module.explain()["real"]
+    assert "cannot be taken apart" in str(explanation) and not any(step.on_tape for step in explanation.steps)
 
 
 def test_disjoint_scales_take_four_passes_where_each_is_proportional() -> None:
