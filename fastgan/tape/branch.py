@@ -197,6 +197,12 @@ class Branch:
                 with torch.no_grad():
                     output = node.tangent(inputs, [constant.detach() for constant in node.constants], self._phi)
                 gradients: list[Tensor | None] = [None] * len(node.parameters)
+            elif node.weigh is not None and _of_one_dtype(node, inputs, delta):
+                with torch.no_grad():
+                    constants = [constant.detach() for constant in node.constants]
+                    found = node.weigh(inputs, delta, constants, self._phi)
+                    gradients = [g for g, x in zip(found, node.constants, strict=True) if x.requires_grad]
+                    output = node.tangent(inputs, constants, self._phi)
             else:
                 output, gradients = self._with_weights(node, inputs, delta)
         self._tangents[node.output] = output
@@ -238,6 +244,10 @@ def _modified(tensor: Tensor) -> RuntimeError:
         f"PenalizedDiscriminator: a tensor of shape {list(tensor.shape)} that is needed for the backward pass has been "
         "modified by an inplace operation"
     )
+
+
+def _of_one_dtype(node: Node, inputs: Sequence[Tensor], delta: Tensor) -> bool:
+    return node.autocast is None and {x.dtype for x in (*inputs, *node.constants)} == {delta.dtype}
 
 
 def _autocasting(node: Node) -> contextlib.AbstractContextManager[object]:

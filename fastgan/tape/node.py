@@ -11,7 +11,7 @@ from torch.autograd.graph import GradientEdge
 
 from fastgan.tape.layout import Layout
 
-__all__ = ["Node", "Phi", "Tangent", "Value"]
+__all__ = ["Node", "Phi", "Tangent", "Value", "Weigh"]
 
 
 class Phi:
@@ -28,6 +28,11 @@ class Phi:
         dtype = constant.dtype if constant.is_floating_point() else spread.dtype
         return constant * spread.to(constant.device, dtype)
 
+    def add_(self, tangent: Tensor, constant: Tensor, layout: Layout) -> Tensor:
+        """The same as :meth:`plus` in place."""
+        scaled = self.times(constant, layout, tangent.dim())
+        return tangent if scaled is None else tangent.add_(scaled)
+
     def plus(self, tangent: Tensor, constant: Tensor, layout: Layout) -> Tensor:
         """The tangent of a sum of something and a constant."""
         scaled = self.times(constant, layout, max(tangent.dim(), constant.dim()))
@@ -36,6 +41,9 @@ class Phi:
 
 #: (tangents of the inputs, constants, φ') → tangent of the output: the operation with its choices frozen, so linear.
 Tangent = Callable[[Sequence[Tensor], Sequence[Tensor], Phi], Tensor]
+#: (tangents of the inputs, δ of the output, constants, φ') → a gradient for each constant: what autograd would find in
+#: the tangent's graph, without that graph.
+Weigh = Callable[[Sequence[Tensor], Tensor, Sequence[Tensor], Phi], "list[Tensor | None]"]
 
 
 @dataclass(eq=False)
@@ -80,6 +88,8 @@ class Node:
     tangent : Tangent
     autocast : torch.dtype or None
         The dtype of autocasting while it ran.
+    weigh : Weigh or None
+        For tensors of one dtype, where autograd is not to find the weight gradients.
     versions : list of int
         Of the constants, to notice when one has been written to.
     """
@@ -89,6 +99,7 @@ class Node:
     constants: Sequence[Tensor]
     tangent: Tangent
     autocast: torch.dtype | None = None
+    weigh: Weigh | None = None
     versions: list[int] = field(init=False)
 
     def __post_init__(self) -> None:

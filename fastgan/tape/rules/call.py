@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.tape.layout import Layout
-from fastgan.tape.node import Node, Tangent, Value
+from fastgan.tape.node import Node, Tangent, Value, Weigh
 
 __all__ = ["RULES", "Call", "Outcome", "Rule", "linear_node", "rule", "writes"]
 
@@ -80,6 +80,7 @@ class Call:
         layout: Layout | None,
         tangent: Tangent,
         constants: Sequence[Tensor | None] = (),
+        weigh: Weigh | None = None,
     ) -> Node | None:
         """The node of an output; None without a layout or a gradient. Constants that are None are left out."""
         if layout is None or not output.requires_grad:
@@ -88,7 +89,7 @@ class Call:
         value = Value(output.shape, layout, edge)
         device = output.device.type
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        return Node(inputs, value, [each for each in constants if each is not None], tangent, autocast)
+        return Node(inputs, value, [each for each in constants if each is not None], tangent, autocast, weigh)
 
 
 def writes(function: Any) -> bool:

@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.tape.node import Phi
+from fastgan.tape.node import Phi, Value
 from fastgan.tape.rules.call import Call, Outcome, rule
+
+#: Stride, padding, dilation, whether it is transposed, output padding and groups.
+Geometry = tuple[list[int], list[int], list[int], bool, list[int], int]
 
 
 def _channels(bias: Tensor, rank: int) -> Tensor:
@@ -19,7 +22,7 @@ def _channels(bias: Tensor, rank: int) -> Tensor:
 
 
 def _convolution(
-    call: Call, input: Tensor, weight: Tensor, bias: Tensor | None, options: tuple[Any, ...]
+    call: Call, input: Tensor, weight: Tensor, bias: Tensor | None, options: tuple[Any, ...], geometry: Geometry | None
 ) -> Outcome | None:
     value = call.only(input)
     if value is None or value.layout.dim != 0 or input.dim() != weight.dim():
@@ -32,9 +35,37 @@ def _convolution(
         if len(constants) == 1:
             return product
         bias = constants[1].to(product.dtype)  # as autocasting has it
-        return phi.plus(product, _channels(bias, product.dim()), value.layout)
+        return phi.add_(product, _channels(bias, product.dim()), value.layout)
 
-    return y, [call.node(y, [value], value.layout, tangent, [weight, bias])]
+    def weigh(c: Sequence[Tensor], delta: Tensor, constants: Sequence[Tensor], phi: Phi) -> list[Tensor | None]:
+        assert geometry is not None
+        found = torch.ops.aten.convolution_backward(
+            delta, c[0], constants[0], None, *geometry, output_mask=[False, True, False]
+        )[1]
+        return [found, _bias_gradient(delta.flatten(2).sum(2), phi, value)][: len(constants)]
+
+    direct = None if geometry is None or not weight.requires_grad else weigh
+    return y, [call.node(y, [value], value.layout, tangent, [weight, bias], direct)]
+
+
+def _bias_gradient(delta: Tensor, phi: Phi, value: Value) -> Tensor | None:
+    """The sum over rows ``[rows, features]`` of φ'δ."""
+    scaled = phi.times(delta, value.layout, 2)
+    return None if scaled is None else scaled.sum(0)
+
+
+def _geometry(
+    weight: Tensor, transposed: bool, stride: Any, padding: Any, dilation: Any, extra: Any, groups: int
+) -> Geometry | None:
+    """What ``aten.convolution_backward`` takes; None for a padding that is a word."""
+    if isinstance(padding, str):
+        return None
+    spatial = weight.dim() - 2
+
+    def each(given: Any) -> list[int]:
+        return [given] * spatial if isinstance(given, int) else list(given) * (spatial if len(given) == 1 else 1)
+
+    return (each(stride), each(padding), each(dilation), transposed, each(extra), groups)
 
 
 @rule("conv1d", "conv2d", "conv3d")
@@ -48,7 +79,8 @@ def convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Outcome | None:
-    return _convolution(call, input, weight, bias, (stride, padding, dilation, groups))
+    geometry = _geometry(weight, False, stride, padding, dilation, 0, groups)
+    return _convolution(call, input, weight, bias, (stride, padding, dilation, groups), geometry)
 
 
 @rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -63,7 +95,8 @@ def transposed_convolution(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Outcome | None:
-    return _convolution(call, input, weight, bias, (stride, padding, output_padding, groups, dilation))
+    geometry = _geometry(weight, True, stride, padding, dilation, output_padding, groups)
+    return _convolution(call, input, weight, bias, (stride, padding, output_padding, groups, dilation), geometry)
 
 
 @rule("linear")
@@ -75,9 +108,13 @@ def linear(call: Call, input: Tensor, weight: Tensor, bias: Tensor | None = None
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
         product = F.linear(c[0], constants[0])
-        return product if len(constants) == 1 else phi.plus(product, constants[1].to(product.dtype), value.layout)
+        return product if len(constants) == 1 else phi.add_(product, constants[1].to(product.dtype), value.layout)
 
-    return y, [call.node(y, [value], value.layout, tangent, [weight, bias])]
+    def weigh(c: Sequence[Tensor], delta: Tensor, constants: Sequence[Tensor], phi: Phi) -> list[Tensor | None]:
+        return [delta.t() @ c[0], _bias_gradient(delta, phi, value)][: len(constants)]
+
+    direct = weigh if input.dim() == 2 and weight.requires_grad else None
+    return y, [call.node(y, [value], value.layout, tangent, [weight, bias], direct)]
 
 
 @rule("matmul", "mm", "__matmul__")
