@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
+from fastgan.models.layers import Layers, fast_layers, stock_layers
+from fastgan.models.sngan import SNGANDiscriminator
 from fastgan.penalties import R1, WGANGP
-from tests.tape.networks import NETWORKS
+from tests.tape.networks import NETWORKS, SixLayers
 from tests.tape.stock import LOSSES, compare, of_all
 
 
@@ -26,6 +28,20 @@ def test_r1_and_loss_equal_stock(name: str, loss: str) -> None:
     net, x = network.make(), torch.randn(network.shape)
     for _ in range(2):  # the second call sees what the first has left behind
         compare(net, x, R1(2.0), of_all(LOSSES[loss]), network.conditions(), network.select, network.path)
+
+
+@pytest.mark.parametrize("layers", [stock_layers, fast_layers])
+def test_reference_discriminator_of_either_layers(layers: Callable[[], Layers]) -> None:
+    net = SNGANDiscriminator(6, num_classes=3, layers=layers())
+    for _ in range(2):
+        x = torch.randn(2, 3, 32, 32)
+        compare(net, x, R1(2.0), LOSSES["hinge"], (torch.tensor([0, 2]),), path="four passes")
+
+
+def test_older_hook_of_torch() -> None:
+    net = SixLayers()
+    torch.nn.utils.spectral_norm(net[2])
+    compare(net, torch.randn(2, 3, 16, 16), R1(2.0), LOSSES["softplus"], path="four passes")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
