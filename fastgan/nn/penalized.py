@@ -109,10 +109,10 @@ class PenalizedDiscriminator(nn.Module):
         fake_out : Any
             Its output at fake; only where fake is given.
         penalty : Tensor
-            The sum of the penalties, a scalar; zero at the calls that a penalty's `every` leaves out.
+            The sum of the penalties, a scalar; without those that their `every` leaves out at this call, in training.
         """
         checks.check_floating("PenalizedDiscriminator", "x", x)
-        due = [each for each in self.penalties if self.calls % each.every == 0]
+        due = [each for each in self.penalties if not self.training or self.calls % each.every == 0]
         for each in due:
             if each.needs_fake and fake is None:
                 raise ValueError(f"PenalizedDiscriminator: fake must be given for {each!r}, got None")

@@ -10,6 +10,7 @@ in-place operations and views change and Python's objects do not show.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from fastgan.tape.explanation import Step
 from fastgan.tape.layout import Layout
 from fastgan.tape.node import Node, Value
 from fastgan.tape.rules import RULES, Call, writes
+from fastgan.tape.rules.rectifiers import rectified, rectifier
 
 __all__ = ["Recorder"]
 
@@ -181,7 +183,8 @@ class Recorder(TorchFunctionMode):
         versions = [x._version for x in dependent]
         on_tape = [value is not None and value.source is None for value in map(self.value, dependent)]
         leaves = self._leaves_of(tensors)
-        result = function(*args, **kwargs)
+        known = rectifier(function, args, kwargs)
+        result = function(*args, **kwargs) if known is None else rectified(known, partial(function, *args, **kwargs))
         changed = any(x._version != version for x, version in zip(dependent, versions, strict=True))
         hooked = _name(function) in _HOOKS
         if not (changed or hooked or any(x.requires_grad for x in _tensors([result]))):

@@ -113,7 +113,10 @@ def _terminals(recorder: Recorder, output: Any, chosen: Sequence[Tensor]) -> lis
                     recorder.cut(Step("return", reason="made where it could not be seen, or before another output"))
                 return None
             continue
-        found.setdefault(value, Terminal(value, tensor)).seeded = True
+        if value in found:  # counts twice
+            recorder.cut(Step("return", reason="the same tensor is selected more than once"))
+            return None
+        found[value] = Terminal(value, tensor, seeded=True)
     if not found:
         return None
     for leaf in leaves:

@@ -70,6 +70,29 @@ def test_six_layers_take_24_convolutions() -> None:
     assert (ours.count, stock.count) == (24, 35)
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+def test_fallback_runs_no_pass_over_zeros(inplace: bool) -> None:
+    class Centred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = SixLayers()
+            for module in self.net:
+                if isinstance(module, nn.LeakyReLU):
+                    module.inplace = inplace
+
+        def forward(self, x: Tensor) -> Tensor:
+            out = self.net(x)
+            return out - 0.1 * out.mean()
+
+    net, x = Centred(), torch.randn(3, 3, 16, 16)
+    compare(net, x, R1(2.0), SOFTPLUS, path="double backward")
+    penalty = gradient_penalty(net, x, penalty=R1(2.0))
+    weights = [p for p in net.parameters() if p.dim() > 1]
+    with Convolutions() as counted:
+        torch.autograd.grad(penalty, weights)
+    assert counted.count == 12
+
+
 @pytest.mark.parametrize(
     "penalty", [R1(2.0), ZeroCentered(2.0, "real"), WGANGP(3.0, 0.2, "real"), WGANLP(3.0, 0.05, "real")]
 )
@@ -142,6 +165,9 @@ def test_lazy_regularisation_counts_every_call() -> None:
     net.eval()
     values = [module(x)[1] for _ in range(3)]
     assert not values[1].any() and not values[2].any() and module.explain() == {}
+    assert_same([module.eval()(x)[1], module(x)[1]], [expected, expected])
+    module.train()
+    net.eval()
     assert_same([values[0], module(x)[1]], [expected, expected])
 
 
@@ -338,6 +364,10 @@ def test_outputs_of_classes_that_torch_does_not_know() -> None:
     assert_same(ours, expected[3:])
     explanation = module.explain()["real"]
     assert "cannot be taken apart" in str(explanation) and not any(step.on_tape for step in explanation.steps)
+
+
+def test_tensor_selected_twice_counts_twice() -> None:
+    compare(SixLayers(), torch.randn(2, 3, 16, 16), R1(2.0), SOFTPLUS, select=lambda out: [out, out])
 
 
 def test_disjoint_scales_take_four_passes_where_each_is_proportional() -> None:

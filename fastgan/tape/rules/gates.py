@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastgan.ops.bias_act import bias_act
-from fastgan.ops.checks import FLOATING
-from fastgan.ops.registry import current_backend
 from fastgan.tape.node import Phi
 from fastgan.tape.rules.call import Call, Outcome, rule
+from fastgan.tape.rules.rectifiers import rectified, rectifier
 
 __all__ = ["sloped"]
 
@@ -23,43 +21,20 @@ def sloped(c: Tensor, above: Tensor, slope: float) -> Tensor:
     return kept if slope == 0 else torch.add(kept.mul_(1 - slope), c, alpha=slope)
 
 
-def _leaky(call: Call, x: Tensor, slope: float, act: str, inplace: bool) -> Outcome | None:
-    value = call.only(x)
-    if value is None:
+@rule("relu", "relu_", "leaky_relu", "leaky_relu_")
+def rectify(call: Call, *args: Any, **kwargs: Any) -> Outcome | None:
+    known = rectifier(call.function, args, kwargs)
+    value = None if known is None else call.only(known.input)
+    if known is None or value is None or not isinstance(known.slope, (int, float)):
         return None
-    above = x.detach() > 0
-    if not inplace and type(x) is Tensor and x.dtype in FLOATING:
-        # The same values by our op, whose double backward adds no pass over zeros where autograd needs it.
-        y = bias_act(x, None, act, slope, 1.0, None, 0, current_backend())
-    else:
-        y = call()
+    slope = float(known.slope)
+    above = known.input.detach() > 0
+    y = rectified(known, call)
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
         return sloped(c[0], constants[0], slope)
 
     return y, [call.node(y, [value], value.layout, tangent, [above])]
-
-
-@rule("relu")
-def relu(call: Call, input: Tensor, inplace: bool = False) -> Outcome | None:
-    return _leaky(call, input, 0.0, "relu", inplace)
-
-
-@rule("relu_")
-def relu_(call: Call, input: Tensor) -> Outcome | None:
-    return _leaky(call, input, 0.0, "relu", True)
-
-
-@rule("leaky_relu")
-def leaky_relu(call: Call, input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Outcome | None:
-    if not isinstance(negative_slope, (int, float)):
-        return None
-    return _leaky(call, input, float(negative_slope), "lrelu", inplace)
-
-
-@rule("leaky_relu_")
-def leaky_relu_(call: Call, input: Tensor, negative_slope: float = 0.01) -> Outcome | None:
-    return leaky_relu(call, input, negative_slope, True)
 
 
 @rule(
