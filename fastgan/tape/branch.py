@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from fastgan.tape.node import Node, Phi, Value
 
@@ -81,7 +82,7 @@ class Branch:
         seeded = [terminal.tensor for terminal in self.terminals if terminal.seeded and terminal.tensor is not None]
         seeds = [torch.ones_like(tensor) for tensor in seeded]
         values = [*self.roots, *(node.output for node in self.weighted)]
-        edges = [value.edge for value in values if value.edge is not None]
+        edges = [_edge(value) for value in values]
         keep_graph |= not self.shares_seed
         found = torch.autograd.grad(seeded, edges, seeds, retain_graph=keep_graph, allow_unused=True)
         for value, gradient in zip(self.roots, found, strict=False):
@@ -161,7 +162,7 @@ class Branch:
         pairs = list(zip(self.terminals, gradients, strict=True))
         seen = [(t.tensor, g) for t, g in pairs if g is not None and t.tensor is not None]
         parameters = list({id(p): p for node in self.weighted for p in node.parameters}.values())
-        edges = [root.edge for root in self.roots if root.edge is not None]
+        edges = [_edge(root) for root in self.roots]
         inputs: list[Any] = [*edges, *parameters]
         found = torch.autograd.grad(
             [tensor for tensor, _ in seen], inputs, [g for _, g in seen], retain_graph=True, allow_unused=True
@@ -233,10 +234,15 @@ class Branch:
         """Drop autograd's graph, unless the loss's own backward pass may need it."""
         if not self.shares_seed:
             return
-        for value in [*self.roots, *(node.output for node in self.nodes)]:
-            value.edge = value.alias = None
+        for node in self.nodes:  # the roots may be another branch's too, and hold nothing of the tape's own graph
+            node.output.edge = None
         for terminal in self.terminals:
             terminal.value.edge = terminal.tensor = None
+
+
+def _edge(value: Value) -> GradientEdge:
+    assert value.edge is not None, "the graph has been released"
+    return value.edge
 
 
 def _modified(tensor: Tensor) -> RuntimeError:

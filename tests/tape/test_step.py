@@ -366,6 +366,20 @@ def test_outputs_of_classes_that_torch_does_not_know() -> None:
     assert "cannot be taken apart" in str(explanation) and not any(step.on_tape for step in explanation.steps)
 
 
+def test_scales_of_one_and_of_several_outputs_on_the_same_input() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole, self.parts = nn.Linear(6, 1), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> list[Tensor]:
+            x = x + x.square()
+            return [self.whole(x), F.relu(x) * 2, self.parts(x)]
+
+    for loss in LOSSES.values():
+        compare(Mixed(), torch.randn(4, 6), R1(2.0), of_all(loss), select=everything, path="tail")
+
+
 def test_tensor_selected_twice_counts_twice() -> None:
     compare(SixLayers(), torch.randn(2, 3, 16, 16), R1(2.0), SOFTPLUS, select=lambda out: [out, out])
 

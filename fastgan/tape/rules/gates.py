@@ -25,9 +25,9 @@ def sloped(c: Tensor, above: Tensor, slope: float) -> Tensor:
 def rectify(call: Call, *args: Any, **kwargs: Any) -> Outcome | None:
     known = rectifier(call.function, args, kwargs)
     value = None if known is None else call.only(known.input)
-    if known is None or value is None or not isinstance(known.slope, (int, float)):
+    if known is None or value is None or not isinstance(known.slope, (int, float, type(None))):
         return None
-    slope = float(known.slope)
+    slope = float(known.slope or 0)
     above = known.input.detach() > 0
     y = rectified(known, call)
 

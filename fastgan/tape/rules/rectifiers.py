@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.ops.bias_act import bias_act, bias_act_backward
+from fastgan.ops.bias_act import bias_act_backward
 from fastgan.ops.checks import FLOATING
 from fastgan.ops.registry import current_backend
 
@@ -17,24 +17,19 @@ __all__ = ["Rectifier", "rectified", "rectifier"]
 
 
 class Rectifier(NamedTuple):
-    """A call of relu or leaky relu."""
+    """A call of relu or leaky relu; relu has no slope."""
 
     input: Tensor
-    slope: float
+    slope: float | None
     inplace: bool
-
-    @property
-    def act(self) -> str:
-        """As :func:`fastgan.functional.bias_act` calls it."""
-        return "lrelu" if self.slope else "relu"
 
 
 def _relu(input: Tensor, inplace: bool = False) -> Rectifier:
-    return Rectifier(input, 0.0, inplace)
+    return Rectifier(input, None, inplace)
 
 
 def _relu_(input: Tensor) -> Rectifier:
-    return Rectifier(input, 0.0, True)
+    return Rectifier(input, None, True)
 
 
 def _leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Rectifier:
@@ -63,30 +58,32 @@ def rectifier(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R
     return None if form is None else form(*args, **kwargs)
 
 
-class _InPlace(torch.autograd.Function):
+class _Rectify(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, act: str, slope: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, slope: float | None, inplace: bool) -> Tensor:
         ctx.set_materialize_grads(False)
-        ctx.arguments = (None, act, slope, 1.0, None, 0, False, current_backend())
-        F.leaky_relu(x, slope, inplace=True) if slope else F.relu(x, inplace=True)
-        ctx.mark_dirty(x)
-        ctx.save_for_backward(x)
-        return x
+        act, alpha = ("relu", 0.0) if slope is None else ("lrelu", slope)
+        ctx.arguments = (None, act, alpha, 1.0, None, 0, False, current_backend())
+        y = F.relu(x, inplace) if slope is None else F.leaky_relu(x, slope, inplace)
+        if inplace:
+            ctx.mark_dirty(y)
+        # What torch saves, either of which has the sign: what may be written to afterwards is the same as with torch.
+        ctx.save_for_backward(y if slope is None or inplace else x)
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None, None]:
         if grad is None:
             return None, None, None
-        (output,) = ctx.saved_tensors
-        return bias_act_backward.run(grad, output, *ctx.arguments)[0], None, None
+        (saved,) = ctx.saved_tensors
+        return bias_act_backward.run(grad, saved, *ctx.arguments)[0], None, None
 
 
 def rectified(call: Rectifier, made: Callable[[], Tensor]) -> Tensor:
     """Make the call by ours, or by `made` where ours does not serve."""
     x, slope, inplace = call
-    if type(x) is not Tensor or x.dtype not in FLOATING or not isinstance(slope, (int, float)):
-        return made()
-    if not inplace:
-        return bias_act(x, None, call.act, float(slope), 1.0, None, 0, current_backend())
+    known = type(x) is Tensor and x.dtype in FLOATING and (slope is None or isinstance(slope, (int, float)))
     # Views are written to by torch, which keeps their bases' graphs; negative slopes need the input, which is gone.
-    return made() if x._is_view() or slope < 0 else _InPlace.apply(x, call.act, float(slope))
+    if not known or (inplace and (x._is_view() or (slope or 0) < 0)):
+        return made()
+    return _Rectify.apply(x, None if slope is None else float(slope), inplace)
