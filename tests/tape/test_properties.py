@@ -137,3 +137,67 @@ def test_any_network_of_several_outputs_equals_stock(
         return torch.stack([LOSSES[loss](outputs[i]) for i in used]).sum()
 
     compare(net, x, R1(2.0), of_used, select=select)
+
+
+COMBINATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "first": lambda a, b: a,
+    "sum": lambda a, b: a + b,
+    "difference": lambda a, b: a - 0.5 * b,
+    "maximum": torch.maximum,
+    "halves": lambda a, b: torch.cat([a[:, :2], b[:, 2:]], 1),
+    "product": lambda a, b: a * b,
+}
+
+
+class Graph(nn.Module):
+    """Parts joined at random, and heads, some of them the same module, on any of the values."""
+
+    def __init__(self, steps: list[tuple[str, str, int, int]], heads: list[tuple[str, int]]) -> None:
+        super().__init__()
+        self.first, self.steps, self.heads = nn.Conv2d(2, 4, 3, padding=1), steps, heads
+        self.parts = nn.ModuleList(PARTS[part]() for part, *_ in steps)
+        self.head = nn.ModuleDict({name: HEADS[name]() for name, _ in heads})
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        values = [self.first(x)]
+        for part, (_, how, i, j) in zip(self.parts, self.steps, strict=True):
+            values.append(part(COMBINATIONS[how](values[i % len(values)], values[j % len(values)])))
+        return [self.head[name](values[i % len(values)]) for name, i in self.heads]
+
+
+INDEX = st.integers(0, 5)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(sorted(PARTS)), st.sampled_from(sorted(COMBINATIONS)), INDEX, INDEX), max_size=5
+    ),
+    heads=st.lists(st.tuples(st.sampled_from(sorted(HEADS)), INDEX), min_size=1, max_size=3),
+    used=st.sets(st.integers(0, 2), min_size=1),
+    select=st.sampled_from([0, lambda outputs: outputs[:2], lambda outputs: outputs[-1].flatten(1).mean(1)]),
+    loss=st.sampled_from(sorted(LOSSES)),
+    penalty=st.sampled_from([R1(2.0), WGANGP(3.0, 0.5, "real")]),
+    samples=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_any_graph_equals_stock(
+    steps: list[tuple[str, str, int, int]],
+    heads: list[tuple[str, int]],
+    used: set[int],
+    select: Any,
+    loss: str,
+    penalty: R1,
+    samples: int,
+    seed: int,
+) -> None:
+    torch.manual_seed(seed)
+    net = Graph(steps, heads).double().eval()
+    x = torch.randn(samples, 2, 8, 8, dtype=torch.float64)
+
+    def of_used(outputs: list[Tensor]) -> Tensor:
+        return torch.stack([LOSSES[loss](outputs[i % len(outputs)]) for i in used]).sum()
+
+    if callable(select) and heads[-1][0] == "flat":
+        select = 0  # flattened outputs have no second dimension
+    compare(net, x, penalty, of_used, select=select)
