@@ -97,7 +97,7 @@ class Branch:
                 "call the first with retain_graph=True"
             )
         factor, shared = self._factor(gradients)
-        self._phi, self._at, self._of_loss = Phi(factor if shared else None), 0, {}
+        self._phi, self._at, self._of_loss, self._scale = Phi(factor if shared else None), 0, {}, None
         if shared:
             self.scaled_gradients = {
                 root: None if factor is None else self._phi.times(gradient, root.layout, gradient.dim())
@@ -193,7 +193,7 @@ class Branch:
             if constant._version != version:
                 raise _modified(constant)
         inputs = [self._tangents[value] for value in node.inputs]
-        with _autocasting(node):
+        with _autocasting(node, inputs[0].device.type):
             if delta is None:
                 with torch.no_grad():
                     output = node.tangent(inputs, [constant.detach() for constant in node.constants], self._phi)
@@ -256,12 +256,11 @@ def _of_one_dtype(node: Node, inputs: Sequence[Tensor], delta: Tensor) -> bool:
     return node.autocast is None and {x.dtype for x in (*inputs, *node.constants)} == {delta.dtype}
 
 
-def _autocasting(node: Node) -> contextlib.AbstractContextManager[object]:
-    device = node.inputs[0].source
-    kind = node.constants[0].device.type if node.constants else "cpu" if device is None else device.device.type
-    if node.autocast is None and not torch.is_autocast_enabled(kind):
+def _autocasting(node: Node, device: str) -> contextlib.AbstractContextManager[object]:
+    """As it was when the node was recorded."""
+    if node.autocast is None and not torch.is_autocast_enabled(device):
         return contextlib.nullcontext()
-    return torch.autocast(kind, node.autocast, enabled=node.autocast is not None, cache_enabled=False)
+    return torch.autocast(device, node.autocast, enabled=node.autocast is not None, cache_enabled=False)
 
 
 def branches_of(nodes: Sequence[Node], terminals: Sequence[Terminal]) -> list[Branch]:
