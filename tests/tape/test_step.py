@@ -416,6 +416,55 @@ def test_input_with_a_history() -> None:
     assert_same(ours, torch.autograd.grad(stock, [*generator.parameters(), *net.parameters()]))
 
 
+def test_conditions_with_a_history() -> None:
+    class Projected(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.last = nn.Linear(6, 5), nn.Linear(5, 1)
+
+        def forward(self, x: Tensor, e: Tensor) -> Tensor:
+            h = F.leaky_relu(self.trunk(x) + e, 0.2)
+            return self.last(h) + (h * e).sum(1, keepdim=True)
+
+    net, embed, x = Projected(), nn.Linear(3, 5), torch.randn(4, 6)
+    parameters = [*net.parameters(), *embed.parameters()]
+    y = torch.randn(4, 3)
+    module = PenalizedDiscriminator(net, R1(2.0))
+    out, penalty = module(x, embed(y))
+    ours = torch.autograd.grad(SOFTPLUS(out) + penalty, parameters)
+    x.requires_grad_()
+    out = net(x, embed(y))
+    (g,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+    assert_same(ours, torch.autograd.grad(SOFTPLUS(out) + g.square().sum() / 4, parameters))
+    assert module.explain()["real"].path == "four passes"
+
+
+@pytest.mark.parametrize("make", [SixLayers, SNGAN])
+def test_sixty_training_steps_equal_stock_s(make: Any) -> None:
+    ours = make()
+    theirs = copy.deepcopy(ours)
+    module = PenalizedDiscriminator(ours, [R1(1.0), R2(1.0)])
+    optimizers = [torch.optim.Adam(m.parameters(), 1e-3, betas=(0.0, 0.9)) for m in (module, theirs)]
+    size, labels = (8, (torch.tensor([0, 2]),)) if make is SNGAN else (16, ())
+    for _ in range(60):
+        x, fake = torch.randn(2, 2, 3, size, size)
+        out, fake_out, penalty = module(x, *labels, fake=fake)
+        loss = SOFTPLUS(out) + SOFTPLUS(-fake_out) + penalty
+        expected = torch.zeros(())
+        for samples, sign in ((x, 1), (fake, -1)):
+            leaf = samples.clone().requires_grad_()
+            out = theirs(leaf, *labels)
+            (g,) = torch.autograd.grad(out.sum(), leaf, create_graph=True)
+            expected = expected + SOFTPLUS(sign * out) + 0.5 * g.square().sum() / 2
+        for optimizer, value in zip(optimizers, (loss, expected), strict=True):
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        assert abs(loss.item() - expected.item()) <= 1e-9 * max(1.0, abs(expected.item()))
+    for a, e in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
+        assert (a - e).abs().max() <= 1e-9
+
+
 def test_no_graph_under_no_grad() -> None:
     net, x = BatchNorm().eval(), torch.randn(4, 3, 16, 16)
     module = PenalizedDiscriminator(net, R1(2.0))
@@ -531,6 +580,13 @@ def test_nothing_waits_for_the_device(name: str) -> None:
     with Synchronisations() as found:
         penalized_step(module, x, network.conditions(), SOFTPLUS)
     assert found.seen == []
+
+
+def test_wasserstein_loss_of_patches_is_seen_to_be_one_without_looking_at_values() -> None:
+    module, x = PenalizedDiscriminator(PatchGAN(), R1(2.0)), torch.randn(2, 3, 32, 32)
+    with Synchronisations() as found, Convolutions() as counted:
+        penalized_step(module, x, (), LOSSES["wasserstein"])
+    assert found.seen == [] and counted.count == 16
 
 
 def test_nothing_is_kept_after_the_backward() -> None:
