@@ -140,9 +140,6 @@ class Branch:
         """φ', one number a sample, None for zero; and whether there is such a number."""
         if all(gradient is None for gradient in gradients):
             return None, True
-        present = [gradient for gradient in gradients if gradient is not None]
-        if len(self.terminals) == 1 and _is_constant(present[0]):  # as of a mean: seen without waiting for a device
-            return present[0][(0,) * present[0].dim()].expand(self.terminals[0].value.layout.samples), True
         columns = []
         for terminal, gradient in zip(self.terminals, gradients, strict=True):
             if gradient is None and not terminal.seeded:
@@ -246,11 +243,6 @@ class Branch:
 def _edge(value: Value) -> GradientEdge:
     assert value.edge is not None, "the graph has been released"
     return value.edge
-
-
-def _is_constant(tensor: Tensor) -> bool:
-    """Whether a tensor is one number in memory."""
-    return all(stride == 0 or size == 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _modified(tensor: Tensor) -> RuntimeError:
