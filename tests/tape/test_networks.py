@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 
 from fastgan.models.layers import Layers, fast_layers, stock_layers
 from fastgan.models.sngan import SNGANDiscriminator
+from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, WGANGP
 from tests.tape.networks import NETWORKS, SixLayers
-from tests.tape.stock import LOSSES, compare, of_all
+from tests.tape.stock import LOSSES, assert_same, compare, of_all, stock_step
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +53,16 @@ def test_wgan_gp_in_evaluation_mode_equals_stock(name: str) -> None:
     x = torch.randn(network.shape)
     penalty = WGANGP(3.0, 0.5, "real")
     compare(network.make().eval(), x, penalty, of_all(LOSSES["softplus"]), network.conditions(), network.select, path)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_backward_without_gradients_of_the_input_equals_stock(name: str) -> None:
+    network = NETWORKS[name]
+    net, x, loss = network.make(), torch.randn(network.shape), of_all(LOSSES["softplus"])
+    twin, state = copy.deepcopy(net), torch.get_rng_state()
+    output, penalty = PenalizedDiscriminator(net, R1(2.0), select=network.select)(x, *network.conditions())
+    (loss(output) + penalty).backward()
+    assert x.grad is None
+    torch.set_rng_state(state)
+    expected = stock_step(twin, x, network.conditions(), R1(2.0), loss, network.select)
+    assert_same([parameter.grad for parameter in net.parameters()], expected[3:])
