@@ -66,3 +66,11 @@ def test_backward_without_gradients_of_the_input_equals_stock(name: str) -> None
     torch.set_rng_state(state)
     expected = stock_step(twin, x, network.conditions(), R1(2.0), loss, network.select)
     assert_same([parameter.grad for parameter in net.parameters()], expected[3:])
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan", "unet", "r3gan"])
+def test_channels_last_equals_stock(name: str) -> None:
+    network = NETWORKS[name]
+    net = network.make().to(memory_format=torch.channels_last)
+    x = torch.randn(network.shape).contiguous(memory_format=torch.channels_last)
+    compare(net, x, R1(2.0), of_all(LOSSES["softplus"]), network.conditions(), network.select, network.path)
