@@ -11,7 +11,12 @@ from torch.autograd.graph import GradientEdge
 
 from fastgan.tape.layout import Layout
 
-__all__ = ["Node", "Phi", "Tangent", "Value", "Weigh"]
+__all__ = ["Node", "Phi", "Tangent", "Value", "Weigh", "alias"]
+
+
+def alias(x: Tensor) -> Tensor:
+    """The same tensor at a place of its own in autograd's graph; unlike ``view_as`` it keeps all strides."""
+    return torch.ops.aten.alias.default(x)
 
 
 class Phi:

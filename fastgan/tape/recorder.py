@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from fastgan.tape.explanation import Step
 from fastgan.tape.layout import Layout
-from fastgan.tape.node import Node, Value
+from fastgan.tape.node import Node, Value, alias
 from fastgan.tape.rules import RULES, Call, writes
 from fastgan.tape.rules.rectifiers import rectified, rectifier
 
@@ -133,7 +133,7 @@ class Recorder(TorchFunctionMode):
         if aliases and _writes(function, args, kwargs):
             return None
         # Each use of a parameter has a gradient of its own, also where the parameter is used to make another one.
-        aliases.update((id(x), x.view_as(x)) for x in tensors if x.requires_grad and self.value(x) is None)
+        aliases.update((id(x), alias(x)) for x in tensors if x.requires_grad and self.value(x) is None)
         leaves = self._leaves_of(tensors)
         call_args, call_kwargs = _replaced(args, aliases), _replaced(kwargs, aliases)
         try:
@@ -164,9 +164,9 @@ class Recorder(TorchFunctionMode):
         """Begin the tape with a tensor that autograd has made, or None where it has no samples."""
         if x.dim() == 0 or x.numel() == 0 or not x.is_floating_point():
             return None
-        alias = x.view_as(x)
-        edge = torch.autograd.graph.get_gradient_edge(alias)
-        value = Value(x.shape, Layout(x.shape[0], 0), edge, x, alias)
+        stand_in = alias(x)
+        edge = torch.autograd.graph.get_gradient_edge(stand_in)
+        value = Value(x.shape, Layout(x.shape[0], 0), edge, x, stand_in)
         self._values[x.grad_fn, x.output_nr] = self._values[edge.node, 0] = value
         self._tail.add(edge.node)
         self.roots.append(value)

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from fastgan.tape.branch import Terminal, branches_of
 from fastgan.tape.explanation import DOUBLE, FOUR, SIX, TAIL, Explanation, Step
-from fastgan.tape.node import Value
+from fastgan.tape.node import Value, alias
 from fastgan.tape.passes import attach
 from fastgan.tape.recorder import Recorder
 from fastgan.tape.selection import Select, selected
@@ -52,7 +52,7 @@ def differentiate(
     """
     if not torch.is_grad_enabled():
         return _value_only(name, function, x, conditions, select)
-    source = x.view_as(x) if x.requires_grad else x.detach().requires_grad_().view_as(x)
+    source = alias(x if x.requires_grad else x.detach().requires_grad_())
     recorder = Recorder(source)
     names = partial(_names, function)
     with _uncompiled(), recorder:
@@ -71,7 +71,7 @@ def _value_only(
 ) -> tuple[Any, Tensor, Explanation]:
     """Without a graph, for calls under no_grad."""
     with torch.enable_grad(), _uncompiled():
-        source = x.detach().requires_grad_().view_as(x)
+        source = alias(x.detach().requires_grad_())
         output = function(source, *(source if condition is x else condition for condition in conditions))
         (gradient,) = _gradient(selected(name, output, select), source, create_graph=False)
     detached = pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, output)
