@@ -43,9 +43,8 @@ def stock_step(
 ) -> list[Tensor | None]:
     """Output sum, penalty, gradient of x and of all parameters."""
     x = x.detach().requires_grad_()
-    alias = x.view_as(x)
-    output = net(alias, *conditions)
-    (g,) = torch.autograd.grad(sum(t.sum() for t in chosen(output, select)), alias, create_graph=True)
+    output = net(x, *conditions)
+    (g,) = torch.autograd.grad(sum(t.sum() for t in chosen(output, select)), x, create_graph=True)
     value = penalty(g)
     grads = torch.autograd.grad(loss(output) + value, [x, *net.parameters()], allow_unused=True)
     return [sum(t.sum() for t in pytree.tree_leaves(output)), value, *grads]
