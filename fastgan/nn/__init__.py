@@ -13,6 +13,7 @@ from fastgan.nn.normalization import (
     InstanceNormAct2d,
     PixelNorm,
 )
+from fastgan.nn.penalized import PenalizedDiscriminator
 from fastgan.nn.resampling import ConvAvgPool2d, UpsampleConv2d
 from fastgan.nn.spectral import SNConv1d, SNConv2d, SNConv3d, SNConvTranspose2d, SNEmbedding, SNLinear
 
@@ -27,6 +28,7 @@ __all__ = [
     "InstanceNormAct2d",
     "LeakyReLU",
     "MinibatchStdDev",
+    "PenalizedDiscriminator",
     "PixelNorm",
     "ReLU",
     "ResBlockDown",

@@ -113,7 +113,7 @@ def test_equals_the_stock_block(
 
 
 def test_fifty_training_steps_equal_stock_s() -> None:
-    """In float64, where DESIGN's bound of 1e-9 after 200 steps is a stricter one than chaos leaves to float32."""
+    """In float64, where the bound of 1e-9 after 200 steps is a stricter one than chaos leaves to float32."""
     ours = nn.ModuleList([ResBlockUp(4, 4), ResBlockDown(4, 6, wrap=spectral_norm)]).double()
     theirs = copy.deepcopy(ours)
     optimizers = [torch.optim.Adam(m.parameters(), 1e-3, betas=(0.0, 0.9)) for m in (ours, theirs)]
