@@ -103,7 +103,7 @@ def norm_act_conv2d(
         sides is None
         or allowed is None
         or _autocast_changes(input.dtype, input.device.type)
-        or (backend is None and not normalises_itself(allowed, input, weight, sides))
+        or (backend is None and allowed != "winograd" and not normalises_itself(allowed, input, weight, sides))
     ):
         activation, mean, _, unbiased = _norm_act(input, *done, backend)
         result = conv2d(

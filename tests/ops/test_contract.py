@@ -36,7 +36,7 @@ REGISTERED = [
     for p in parameters
 ]
 #: Ops without a derivative of their own: that of spectral_conv is differentiated as a composition of others.
-NOT_DIFFERENTIABLE = ("double_backward", "spectral_conv_backward")
+NOT_DIFFERENTIABLE = ("double_backward", "spectral_conv_backward", "norm_act_conv2d_weight_gradient")
 #: Names of samples that are also compiled for real; between them, every layout.
 INDUCTOR_SAMPLES = ("typical", "swish-channels_last", "channels_last", "gaps", "expanded")
 
