@@ -19,7 +19,7 @@ def test_every_form(form: str, boxes: tuple[int, int]) -> None:
     """Forward and backward, with the launches that each takes."""
     x, w, b = torch.randn(2, 3, 6, 5), torch.randn(4, 3, 3, 3) / 5, torch.randn(4)
     with tuned.forcing(form), record_launches() as launches:
-        y = kernels.conv2d_avg_pool2d(x, w, b, None, "lrelu", 0.2, [1, 1], 1)
+        y = kernels.conv2d_avg_pool2d(x, w, b, None, "lrelu", 0.2, [1, 1], 1, "auto")
     assert len(launches) == boxes[0]
     grad = torch.randn_like(y)
     with tuned.forcing(form), record_launches() as launches:
@@ -35,5 +35,5 @@ def test_every_form(form: str, boxes: tuple[int, int]) -> None:
 def test_a_table_does_not_decide_what_it_cannot_describe() -> None:
     x, w = torch.randn(2, 4, 6, 5), torch.randn(4, 2, 3, 3)
     with tuned.forcing("stock"), record_launches() as launches:
-        kernels.conv2d_avg_pool2d(x, w, None, None, "linear", 0.0, [1, 1], 2)
+        kernels.conv2d_avg_pool2d(x, w, None, None, "linear", 0.0, [1, 1], 2, "auto")
     assert [launch.name for launch in launches] == ["box_filter2d_kernel"]
