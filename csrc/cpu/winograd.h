@@ -19,11 +19,13 @@ struct WinogradCall {
 
 // What becomes of the input's pixels x as they are read; beyond the border there are zeros all the same.
 struct WinogradPrologue {
+  // kGate: x (gate > 0 ? above : below). kAffine: z (z > 0 ? above : below) of z = (x - mean) scale + shift.
   enum Kind { kNothing, kGate, kAffine } kind = kNothing;
-  const float* gate = nullptr;                        // kGate: x (gate > 0 ? above : below), with a gate like the input
-  const float *mean = nullptr, *scale = nullptr,      // kAffine: z (z > 0 ? above : below) of z = (x - mean) scale +
-                                   *shift = nullptr;  // shift, vectors of the channels
-  int64_t scale_by_sample = 0, shift_by_sample = 0;   // between samples: 0 or the channels
+  const float* gate = nullptr;  // like the input
+  const float* mean = nullptr;  // of the channels, as are the next two
+  const float* scale = nullptr;
+  const float* shift = nullptr;
+  int64_t scale_by_sample = 0, shift_by_sample = 0;  // from one sample's to the next: 0 or the channels
   float above = 1, below = 1;
 };
 

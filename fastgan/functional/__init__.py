@@ -3,13 +3,13 @@
 from fastgan.functional.activation import bias_act
 from fastgan.functional.bits import gate_by_bits, sign_bits
 from fastgan.functional.convolution import conv2d
+from fastgan.functional.discriminator import gradient_penalty
 from fastgan.functional.fir import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 from fastgan.functional.minibatch import minibatch_stddev
 from fastgan.functional.modulation import modulated_conv2d
 from fastgan.functional.norm_convolution import norm_act_conv2d, norm_act_upsample_conv2d
 from fastgan.functional.normalization import affine_act, norm_act
 from fastgan.functional.penalties import gradient_norm_penalty, interpolate_samples
-from fastgan.functional.penalty import gradient_penalty
 from fastgan.functional.resampling import box_filter2d, conv2d_avg_pool2d, upsample_add, upsample_conv2d
 from fastgan.functional.spectral import spectral_conv, spectral_linear, spectral_norm, spectral_norm_group
 

@@ -78,8 +78,9 @@ def define_norm_act_autograd(op: Op, convolution_backward: Op, weight_gradient: 
         grads: dict[str, Tensor | None] = dict.fromkeys(names)
         of_input, of_weight = any(wants[name] for name in _NORMALISED[:3]), wants["weight"]
         if of_weight and weight_gradient is not None and not torch.is_grad_enabled():
-            given = {**ctx.others, **dict(zip(_NORMALISED, normalised, strict=True)), "grad_output": grad}
-            grads["weight"] = weight_gradient.run(*(given.get(name, weight) for name in gradient_names))
+            tensors = dict(zip(_NORMALISED, normalised, strict=True))
+            given = {**ctx.others, **tensors, "grad_output": grad, "weight": weight}
+            grads["weight"] = weight_gradient.run(*(given[name] for name in gradient_names))
             of_weight = False
         if of_input or of_weight:
             # The gradient of what the convolution sees does not depend on it.
