@@ -12,8 +12,9 @@ from fastgan.models.layers import Layers, fast_layers, stock_layers
 from fastgan.models.sngan import SNGANDiscriminator
 from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, WGANGP
+from tests.tape.counting import Products
 from tests.tape.networks import NETWORKS, SixLayers
-from tests.tape.stock import LOSSES, assert_same, compare, of_all, stock_step
+from tests.tape.stock import LOSSES, assert_same, chosen, compare, of_all, stock_step
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +75,42 @@ def test_channels_last_equals_stock(name: str) -> None:
     net = network.make().to(memory_format=torch.channels_last)
     x = torch.randn(network.shape).contiguous(memory_format=torch.channels_last)
     compare(net, x, R1(2.0), of_all(LOSSES["softplus"]), network.conditions(), network.select, network.path)
+
+
+#: Convolutions and matrix products of a step (loss, R1, the gradients of all parameters): here, and in stock PyTorch,
+#: which takes a grouped convolution's weight derivative group by group.
+PRODUCTS = {
+    "dcgan": (20, 29),
+    "six layers": (24, 35),
+    "sngan": (40, 57),
+    "progan": (24, 33),
+    "r3gan": (40, 68),
+    "unet": (35, 35),
+    "patchgan": (23, 23),
+    "multi-scale": (69, 81),
+    "period": (17, 17),
+    "video": (20, 26),
+    "mlp": (12, 16),
+    "silu": (17, 22),
+    "attention": (45, 47),
+    "stddev": (30, 33),
+    "batch norm": (19, 22),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_products_of_a_step(name: str) -> None:
+    network = NETWORKS[name]
+    net, x, loss = network.make(), torch.randn(network.shape), of_all(LOSSES["softplus"])
+    twin = copy.deepcopy(net)
+    module = PenalizedDiscriminator(net, R1(2.0), select=network.select)
+    with Products() as ours:
+        output, penalty = module(x, *network.conditions())
+        torch.autograd.grad(loss(output) + penalty, list(net.parameters()), allow_unused=True)
+    leaf = x.clone().requires_grad_()
+    with Products() as stock:
+        output = twin(leaf, *network.conditions())
+        total = sum(t.sum() for t in chosen(output, network.select))
+        (g,) = torch.autograd.grad(total, leaf, create_graph=True)
+        torch.autograd.grad(loss(output) + R1(2.0)(g), list(twin.parameters()), allow_unused=True)
+    assert (len(ours.found), len(stock.found)) == PRODUCTS[name]

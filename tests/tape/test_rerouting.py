@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastgan.tape.rerouting import rerouted
+from tests.tape.counting import Products
 from tests.tape.stock import assert_same
 
 
@@ -86,21 +86,6 @@ def test_derivatives_of_activations_equal_torch_s(name: str) -> None:
     leaf = [x]
     ours = derivatives(lambda: made(function, leaf, args, kwargs), leaf)
     assert_same(ours, derivatives(lambda: function(x, *args, **kwargs), leaf), 1e-12)
-
-
-class Products(TorchDispatchMode):
-    """Convolutions and each gradient that one of them is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten.convolution.default:
-            self.found.append("convolution")
-        elif func is torch.ops.aten.convolution_backward.default:
-            self.found += [name for name, wanted in zip(("input", "weight"), args[-1], strict=False) if wanted]
-        return func(*args, **(kwargs or {}))
 
 
 def test_only_what_is_wanted_is_computed() -> None:
