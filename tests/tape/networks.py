@@ -168,10 +168,13 @@ class UNet(nn.Module):
 
 
 class PatchGAN(nn.Sequential):
+    """Each output sees 70×70 pixels."""
+
     def __init__(self, f: int = 3) -> None:
         super().__init__(
             nn.Conv2d(3, f, 4, 2, 1), nn.LeakyReLU(0.2, True), nn.Conv2d(f, 2 * f, 4, 2, 1), nn.LeakyReLU(0.2, True),
-            nn.Conv2d(2 * f, 3 * f, 4, 1, 1), nn.LeakyReLU(0.2, True), nn.Conv2d(3 * f, 1, 4, 1, 1),
+            nn.Conv2d(2 * f, 3 * f, 4, 2, 1), nn.LeakyReLU(0.2, True), nn.Conv2d(3 * f, 4 * f, 4, 1, 1),
+            nn.LeakyReLU(0.2, True), nn.Conv2d(4 * f, 1, 4, 1, 1),
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastgan.functional import bias_act
+from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, WGANGP, WGANLP, Penalty, ZeroCentered
 from tests.tape.networks import DCGAN, BatchNorm, PatchGAN, SixLayers
 from tests.tape.stock import LOSSES, assert_same, compare, penalized_step
@@ -128,4 +129,5 @@ def test_hardsigmoid_whose_double_backward_torch_lacks() -> None:
     net, x = OnTheGrid(lambda m, h: F.hardsigmoid(h)), torch.randn(3, 2, 6, 8)
     twin = copy.deepcopy(net)
     twin.op = lambda m, h: (h / 6 + 0.5).clamp(0, 1)
-    assert_same(*(penalized_step(PenalizedDiscriminator(each, R1(2.0)), x, (), SOFTPLUS) for each in (net, twin)))
+    steps = [penalized_step(PenalizedDiscriminator(each, R1(2.0)), x, (), SOFTPLUS) for each in (net, twin)]
+    assert_same(*steps, 1e-6)  # torch's sixth is one of float32

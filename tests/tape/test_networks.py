@@ -86,7 +86,7 @@ PRODUCTS = {
     "progan": (24, 33),
     "r3gan": (40, 68),
     "unet": (35, 35),
-    "patchgan": (23, 23),
+    "patchgan": (29, 29),
     "multi-scale": (69, 81),
     "period": (17, 17),
     "video": (20, 26),
