@@ -85,7 +85,6 @@ class PenalizedDiscriminator(nn.Module):
         self.training = mode
         return self
 
-    @torch._disable_dynamo  # which imports the compiler at the first call, not here
     def forward(
         self, x: Tensor, *conditions: Any, fake: Tensor | None = None, fake_conditions: Sequence[Any] = ()
     ) -> tuple[Any, ...]:

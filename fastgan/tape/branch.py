@@ -81,8 +81,8 @@ class Branch:
         """B: the gradients δ of all weighted nodes' outputs and of the roots, for unit seeds."""
         seeded = [terminal.tensor for terminal in self.terminals if terminal.seeded and terminal.tensor is not None]
         seeds = [torch.ones_like(tensor) for tensor in seeded]
-        values = [*self.roots, *(node.output for node in self.weighted)]
-        edges = [_edge(value) for value in values]
+        edges = [_edge(root) for root in self.roots]
+        edges += [_edge(node.place or node.output) for node in self.weighted]
         keep_graph |= not self.shares_seed
         found = torch.autograd.grad(seeded, edges, seeds, retain_graph=keep_graph, allow_unused=True)
         for value, gradient in zip(self.roots, found, strict=False):
@@ -198,7 +198,7 @@ class Branch:
                 with torch.no_grad():
                     output = node.tangent(inputs, [constant.detach() for constant in node.constants], self._phi)
                 gradients: list[Tensor | None] = [None] * len(node.parameters)
-            elif node.weigh is not None and _of_one_dtype(node, inputs, delta):
+            elif node.weigh is not None and (node.place is not None or _of_one_dtype(node, inputs, delta)):
                 with torch.no_grad():
                     constants = [constant.detach() for constant in node.constants]
                     found = node.weigh(inputs, delta, constants, self._phi)
@@ -236,6 +236,8 @@ class Branch:
             return
         for node in self.nodes:  # the roots may be another branch's too, and hold nothing of the tape's own graph
             node.output.edge = None
+            if node.place is not None:
+                node.place.edge = None
         for terminal in self.terminals:
             terminal.value.edge = terminal.tensor = None
 
