@@ -75,7 +75,8 @@ def gate_by_bits(
     bits : Tensor
         ``[ceil(input.numel() / 8)]`` of torch.uint8, as from :func:`sign_bits` with the same memory format.
     alpha : float, default 0
-        The slope where the bit is not set, as a share of that elsewhere. Where it is 0 so is the result, also where input is infinite or NaN.
+        The slope where the bit is not set, as a share of that elsewhere. Where it is 0 so is the result, also where
+        input is infinite or NaN.
     gain : float, default 1
         What all is multiplied by besides.
     memory_format : torch.memory_format, default torch.contiguous_format
@@ -89,7 +90,8 @@ def gate_by_bits(
     Raises
     ------
     TypeError
-        For a dtype that is not floating point, bits of another dtype than torch.uint8, or alpha or gain that is no number.
+        For a dtype that is not floating point, bits of another dtype than torch.uint8, or alpha or gain that is no
+        number.
     ValueError
         For bits of another length or device, and a memory format that input's dimensions cannot have.
     NotImplementedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +89,13 @@ class Branch:
             self.gradients[value] = torch.zeros_like(value.alias) if gradient is None else gradient
         self._deltas = dict(zip(self.weighted, found[len(self.roots) :], strict=True))
 
-    def begin(self, gradients: Sequence[Tensor | None], tangents: dict[Value, Tensor | None]) -> None:
-        """Start T, for the loss's gradients of the terminals and the penalty's of the roots' gradients."""
+    def begin(
+        self, gradients: Sequence[Tensor | None], tangents: dict[Value, Tensor | None], wanted: Collection[Value]
+    ) -> None:
+        """Start T, for the loss's gradients of the terminals and the penalty's of the roots' gradients.
+
+        The loss's own gradients are found of the `wanted` roots.
+        """
         if self._spent:
             raise RuntimeError(
                 "PenalizedDiscriminator: backward was called a second time, and the first one has freed what it needs; "
@@ -102,9 +107,10 @@ class Branch:
             self.scaled_gradients = {
                 root: None if factor is None else self._phi.times(gradient, root.layout, gradient.dim())
                 for root, gradient in self.gradients.items()
+                if root in wanted
             }
         else:
-            self._backpropagate_loss(gradients)
+            self._backpropagate_loss(gradients, [root for root in self.roots if root in wanted])
         present = {root: tangent for root, tangent in tangents.items() if tangent is not None}
         if self._runs_in_float16:
             present = self._scaled_down(present)
@@ -157,17 +163,19 @@ class Branch:
         first = factors[:, :1]
         return (first[:, 0], True) if torch.equal(factors, first.expand_as(factors)) else (None, False)
 
-    def _backpropagate_loss(self, gradients: Sequence[Tensor | None]) -> None:
+    def _backpropagate_loss(self, gradients: Sequence[Tensor | None], roots: Sequence[Value]) -> None:
         """The backward pass of the loss, on autograd's graph, where it shares nothing with the penalty."""
         pairs = list(zip(self.terminals, gradients, strict=True))
         seen = [(t.tensor, g) for t, g in pairs if g is not None and t.tensor is not None]
         parameters = list({id(p): p for node in self.weighted for p in node.parameters}.values())
-        edges = [_edge(root) for root in self.roots]
+        edges = [_edge(root) for root in roots]
         inputs: list[Any] = [*edges, *parameters]
+        if not inputs:
+            return
         found = torch.autograd.grad(
             [tensor for tensor, _ in seen], inputs, [g for _, g in seen], retain_graph=True, allow_unused=True
         )
-        self.scaled_gradients = dict(zip(self.roots, found, strict=False))
+        self.scaled_gradients = dict(zip(roots, found, strict=False))
         self._of_loss = {id(p): g for p, g in zip(parameters, found[len(edges) :], strict=True)}
 
     def weight_gradients(self, node: Node) -> list[Tensor | None]:

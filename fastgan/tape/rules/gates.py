@@ -14,6 +14,7 @@ from fastgan.tape.node import Phi
 from fastgan.tape.rules.call import Call, Outcome, rule
 from fastgan.tape.rules.rectifiers import rectified, rectifier
 
+
 @rule("relu", "relu_", "leaky_relu", "leaky_relu_")
 def rectify(call: Call, *args: Any, **kwargs: Any) -> Outcome | None:
     known = rectifier(call.function, args, kwargs)

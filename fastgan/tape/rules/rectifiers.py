@@ -1,4 +1,4 @@
-"""Relu and leaky relu on kept bits: torch's own keep a whole tensor, and add a pass over zeros to the double backward."""
+"""Relu and leaky relu that keep bits: torch's own keep a tensor, and their double backward adds a pass over zeros."""
 
 from __future__ import annotations
 
