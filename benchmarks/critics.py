@@ -62,7 +62,8 @@ class _Downsample(nn.Module):
     def __init__(self, fast: bool) -> None:
         super().__init__()
         self.fast = fast
-        self.register_buffer("filter", setup_filter([1.0, 3.0, 3.0, 1.0]))
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+        self.register_buffer("filter", setup_filter(taps.outer(taps)))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.fast:

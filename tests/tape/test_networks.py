@@ -12,6 +12,7 @@ from fastgan.models.layers import Layers, fast_layers, stock_layers
 from fastgan.models.sngan import SNGANDiscriminator
 from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, WGANGP
+from fastgan_bench.critics import DCGAN, R3GAN
 from tests.tape.counting import Products
 from tests.tape.networks import NETWORKS, SixLayers
 from tests.tape.stock import LOSSES, assert_same, chosen, compare, of_all, stock_step
@@ -39,6 +40,14 @@ def test_reference_discriminator_of_either_layers(layers: Callable[[], Layers]) 
     for _ in range(2):
         x = torch.randn(2, 3, 32, 32)
         compare(net, x, R1(2.0), LOSSES["hinge"], (torch.tensor([0, 2]),), path="four passes")
+
+
+def test_critics_of_either_layers_are_the_same() -> None:
+    for make, size in ((lambda fast: DCGAN(3, fast), 64), (lambda fast: R3GAN((4, 6), (4, 3), fast), 16)):
+        stock, fast = make(False), make(True)
+        fast.load_state_dict(stock.state_dict())
+        x = torch.randn(2, 3, size, size)
+        assert_same([fast(x)], [stock(x)])
 
 
 def test_older_hook_of_torch() -> None:
