@@ -12,8 +12,9 @@ from torch import Tensor, nn
 import fastgan.nn  # explicitly: the package resolves its submodules when first used
 from fastgan.functional import downsample2d, setup_filter
 
-__all__ = ["DCGAN", "R3GAN"]
+__all__ = ["DCGAN", "R3GAN", "SLOPE"]
 
+#: Of the activations below zero.
 SLOPE = 0.2
 
 

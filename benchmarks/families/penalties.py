@@ -24,7 +24,7 @@ from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, R2, WGANGP
 
 from ..case import FORWARD, LAYOUTS, Bind, Bound, Case, Side
-from ..critics import DCGAN, R3GAN
+from ..critics import DCGAN, R3GAN, SLOPE
 
 __all__ = ["cases"]
 
@@ -66,7 +66,8 @@ class _Network:
         """Real and generated images, and labels where there are any."""
         generator = torch.Generator().manual_seed(0)
         shape = (self.batch, 3, self.size, self.size)
-        images = [torch.rand(shape, generator=generator) * 2 - 1 for _ in range(2)]
+        # Of different brightness: the gradients of equal halves would cancel.
+        images = [torch.rand(shape, generator=generator) * 2 - 1 + shift for shift in (0.5, -0.5)]
         return (*images, *((torch.arange(self.batch) % CLASSES,) if self.labelled else ()))
 
 
@@ -211,7 +212,11 @@ def _networks(large: bool) -> list[_Network]:
 
 
 def _dcgan(channels: int, fast: bool) -> nn.Module:
-    return DCGAN(channels, fast)
+    net = DCGAN(channels, fast)
+    for layer in net:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, SLOPE)  # torch's own numbers make all outputs nearly zero
+    return net
 
 
 def _r3gan(widths: Sequence[int], groups: Sequence[int], fast: bool) -> nn.Module:
