@@ -11,11 +11,11 @@ from unittest import mock
 import torch
 from triton.backends.compiler import GPUTarget
 
+from .case import Case
 from .launches import Launch, compile_launch, record_launches
 from .resources import amd, nvidia, occupancy_sm90
 from .torch_kernels import TorchKernel, TorchKernels
 from .traffic import demand
-from .workloads import Case
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 JSON, PAGE = DOCS / "ledger.json", DOCS / "ledger.md"

@@ -14,10 +14,11 @@ pytest.importorskip("triton")
 import triton
 
 from .build import JSON, PAGE, described, recorded, stock
+from .case import Workload
 from .launches import record_launches
 from .table import render
 from .torch_kernels import TorchKernels
-from .workloads import WORKLOADS, Workload
+from .workloads import WORKLOADS
 
 LEDGER = json.loads(JSON.read_text())
 each_workload = pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -17,35 +16,10 @@ import fastgan
 from fastgan import functional
 from fastgan.ops import tuned
 
+from .case import Case, Workload, nbytes
+from .penalised import PENALISED
 
-@dataclass(frozen=True)
-class Case:
-    """One workload at one batch size.
-
-    Parameters
-    ----------
-    ours, stock : callable
-        The same computation by fastgan and by stock PyTorch, on CPU tensors, derivatives included.
-    must_move : int
-        Bytes of every tensor that has to be read or written, once for each pass that has to touch it.
-    """
-
-    ours: Callable[[], object]
-    stock: Callable[[], object]
-    must_move: int
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A case of real size, and a small one that makes the same launches, whose bytes the interpreter counts as well."""
-
-    name: str
-    real: Callable[[], Case]
-    small: Callable[[], Case]
-
-
-def nbytes(tensors: Iterable[Tensor]) -> int:
-    return sum(t.numel() * t.element_size() for t in tensors)
+__all__ = ["WORKLOADS"]
 
 
 def _bias_act(images: int, shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format) -> Case:
@@ -361,4 +335,5 @@ WORKLOADS = [
         partial(_gate_by_bits, 32),
         partial(_gate_by_bits, 1),
     ),
+    *PENALISED,
 ]
