@@ -62,7 +62,7 @@ def prelu(call: Call, input: Tensor, weight: Tensor) -> Outcome | None:
     value = call.only(input)
     if value is None or (weight.numel() > 1 and value.layout.dim == 1):
         return None
-    above = input.detach() > 0
+    above = input.detach() >= 0  # at zero T follows torch's double backward, which differs from its backward
     y = call()
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
