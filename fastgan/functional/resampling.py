@@ -17,6 +17,7 @@ from fastgan.ops.piecewise_linear import slope_below
 from fastgan.ops.precision import convolution_algorithm
 from fastgan.ops.registry import current_backend
 from fastgan.ops.resampling import check_convolution, check_size, moments
+from fastgan.ops.resampling import check_residual as check_residual_size
 from fastgan.ops.resampling_choice import prefers_stock
 from fastgan.ops.upsample_add import upsample_add as _upsample_add
 from fastgan.ops.upsample_conv2d import upsample_conv2d as _upsample_conv2d
@@ -39,10 +40,11 @@ def convolution_padding(function: str, padding: str | int | Sequence[int], weigh
     if padding == "valid":
         return [0, 0]
     sides = [padding] * 2 if isinstance(padding, int) else list(padding) if isinstance(padding, (list, tuple)) else []
-    if len(sides) != 2 or not all(isinstance(p, int) and not isinstance(p, bool) and p >= 0 for p in sides):
-        raise ValueError(
-            f"{function}: padding must be 'same', 'valid' or one or two integers of at least 0, got {padding!r}"
-        )
+    message = f"{function}: padding must be 'same', 'valid' or one or two integers of at least 0, got {padding!r}"
+    if not isinstance(padding, (str, int, list, tuple)) or any(type(p) is not int for p in sides):
+        raise TypeError(message)
+    if len(sides) != 2 or min(sides) < 0:
+        raise ValueError(message)
     return sides
 
 
@@ -63,11 +65,9 @@ def _factor(function: str, argument: str, given: int) -> None:
 def _finished(output: Tensor, residual: Tensor | None, return_statistics: bool) -> Tensor | tuple[Tensor, Tensor]:
     """What the op fuses, for the output of torch's ops."""
     if residual is not None:
-        if residual.shape != output.shape:
-            raise ValueError(
-                f"upsample_conv2d: residual must be {list(output.shape)} like the output, got {list(residual.shape)}"
-            )
-        output = output + residual.to(output.dtype)
+        residual = residual.to(output.dtype)
+        check_residual_size("upsample_conv2d", residual, output, list(output.shape))
+        output = output + residual
     return (output, moments(output)) if return_statistics else output
 
 

@@ -208,7 +208,10 @@ def test_bad_arguments_are_named(ours: Callable[..., Tensor]) -> None:
         (ValueError, f"{factor} must be at least 1, got 0", (x, w), {factor: 0}),
         (TypeError, f"{factor} must be an integer, got float", (x, w), {factor: 2.5}),
         (ValueError, "padding must be 'same', 'valid' or.*got 'reflect'", (x, w), {"padding": "reflect"}),
-        (ValueError, "padding must be.*got 1.5", (x, w), {"padding": 1.5}),
+        (TypeError, "padding must be.*got 1.5", (x, w), {"padding": 1.5}),
+        (TypeError, "padding must be.*got None", (x, w), {"padding": None}),
+        (ValueError, r"input must have at least 1 channel, got \[2, 0, 8, 8\]", (x[:, :0], w[:, :0]), {}),
+        (ValueError, r"weight must be.*got \[0, 64, 3, 3\]", (x, w[:0]), {}),
         (TypeError, "groups must be an integer, got float", (x, w), {"groups": 2.0}),
         (ValueError, "padding must be.*got -1", (x, w), {"padding": -1}),
         (ValueError, r"padding must be.*got \(1, 1, 1\)", (x, w), {"padding": (1, 1, 1)}),
@@ -232,6 +235,13 @@ def test_bad_arguments_are_named(ours: Callable[..., Tensor]) -> None:
     for kind, message, arguments, options in wrong:
         with pytest.raises(kind, match=f"{name}: {message}"):
             ours(*arguments, **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*performance drop.*vmap")
+@pytest.mark.parametrize("ours", [upsample_conv2d, conv2d_avg_pool2d], ids=lambda f: f.__name__)
+def test_vmap_is_a_loop(ours: Callable[..., Tensor]) -> None:
+    x, w = torch.randn(2, 3, 4, 6, 6), torch.randn(5, 4, 3, 3)
+    assert torch.equal(torch.vmap(lambda x: ours(x, w))(x), torch.stack([ours(each, w) for each in x]))
 
 
 @pytest.mark.parametrize("groups", [1, 2])
