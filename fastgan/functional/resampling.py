@@ -139,8 +139,13 @@ def upsample_conv2d(
     a scale_factor of 2 with any kernel size and ``padding <= size - 2``, and 1×1 kernels without padding, which are
     applied before the upsampling. Other cases (another scale_factor, an even kernel with "same", wider padding), and on
     CPUs work too small to earn the calls back, are upsampled and convolved one after the other. Under autocast it runs
-    in autocast's dtype, as convolutions do. Half types round once more than stock, before the box filter: the root mean
-    square error of bfloat16 is at most 1.5 times stock's, that of float16 twice.
+    in autocast's dtype, as convolutions do.
+
+    bfloat16, and float16 on GPUs, round once more than stock, beside the box filter. Each element of the output and of
+    the first derivatives is off by at most :math:`u (|y| + Y)`, where u is the type's unit roundoff (2⁻⁸ and 2⁻¹¹) and
+    Y what the stock pair gives for the magnitudes of its arguments: more than stock where products cancel, as for
+    smooth images and kernels that sum to zero. On data of random sign the root mean square error is up to 1.5 times
+    stock's. float16 on CPUs is computed in float32 and rounded once.
 
     3×3 kernels with padding 1 in float32 on CPUs are computed by Winograd's algorithm where that is faster, with errors
     of at most 4e-6 of the result's largest magnitude, unless :class:`fastgan.exact_convolutions` turns it off.
@@ -225,6 +230,7 @@ def conv2d_avg_pool2d(
     and padding that is zero in both dimensions or in none, and 1×1 kernels without padding, which are applied after the
     pooling. Other cases (another kernel_size, an even kernel with "same"), and on CPUs work too small to earn the calls
     back, are convolved and pooled one after the other. Under autocast it runs in autocast's dtype, as convolutions do.
+    Half types round as in :func:`upsample_conv2d`.
     """
     name = "conv2d_avg_pool2d"
     check_convolution(name, input, weight, bias, groups)

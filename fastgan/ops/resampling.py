@@ -27,6 +27,7 @@ __all__ = [
     "moments",
     "output_format",
     "sum_pool",
+    "widened",
 ]
 
 
@@ -135,6 +136,11 @@ def empty_images(like: Tensor, size: list[int], layout: torch.memory_format) -> 
 def empty_statistics(output: Tensor, wanted: bool) -> Tensor:
     size = (2, output.shape[1]) if wanted else (0,)
     return torch.empty(size, dtype=accumulator(output.dtype), device=output.device)
+
+
+def widened(*tensors: Tensor | None) -> tuple[Any, ...]:
+    """The tensors in float32. On CPUs float16 is computed so: torch's convolutions in it are many times slower."""
+    return tuple(None if x is None else x.float() for x in tensors)
 
 
 def fake_backward(grad_output: Tensor, input: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
