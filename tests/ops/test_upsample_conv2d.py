@@ -189,7 +189,7 @@ def test_statistics_keep_their_digits_whatever_the_first_pixel_is(layout: torch.
 def test_small_work_is_left_to_torch_unless_a_backend_is_forced(
     ours: Callable[..., Tensor], stock: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resampling_choice, "SMALLEST_WORK", 1e5)
+    monkeypatch.setitem(resampling_choice.SMALLEST, torch.float32, resampling_choice.Smallest(100_000, 0))
     nodes = {}
     for channels in (4, 64):
         x, w, b = make((2, channels, 8, 8), (channels, channels, 3, 3), torch.float32, torch.contiguous_format)
@@ -198,6 +198,12 @@ def test_small_work_is_left_to_torch_unless_a_backend_is_forced(
             assert type(ours(x, w, b).grad_fn) is not type(stock(x, w, b).grad_fn)
         assert_close(ours(x, w, b), stock(x.double(), w.double(), b.double()), torch.float32)
     assert nodes[4] is type(stock(x, w, b).grad_fn) and nodes[64] is not nodes[4]
+    # The dtype that counts is the one that the convolution runs in; few pixels do not earn back the weight's turning.
+    monkeypatch.setitem(resampling_choice.SMALLEST, torch.bfloat16, resampling_choice.Smallest(10**9, 0))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert type(ours(x, w, b).grad_fn) is nodes[4]
+    monkeypatch.setitem(resampling_choice.SMALLEST, torch.float32, resampling_choice.Smallest(0, 10**4))
+    assert type(ours(x, w, b).grad_fn) is nodes[4]
 
 
 @pytest.mark.parametrize(("ours", "stock"), PAIRS)
