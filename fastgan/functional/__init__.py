@@ -10,6 +10,7 @@ from fastgan.functional.modulation import modulated_conv2d
 from fastgan.functional.norm_convolution import norm_act_conv2d, norm_act_upsample_conv2d
 from fastgan.functional.normalization import affine_act, norm_act
 from fastgan.functional.penalties import gradient_norm_penalty, interpolate_samples
+from fastgan.functional.polar import polar_factor
 from fastgan.functional.resampling import box_filter2d, conv2d_avg_pool2d, upsample_add, upsample_conv2d
 from fastgan.functional.spectral import spectral_conv, spectral_linear, spectral_norm, spectral_norm_group
 
@@ -30,6 +31,7 @@ __all__ = [
     "norm_act",
     "norm_act_conv2d",
     "norm_act_upsample_conv2d",
+    "polar_factor",
     "setup_filter",
     "sign_bits",
     "spectral_conv",
