@@ -17,8 +17,9 @@ def _sample(name: str, batch: tuple[int, ...], n: int, layout: str = "contiguous
         def orthogonal() -> Tensor:
             return torch.linalg.qr(torch.randn(*batch, n, n, generator=generator, dtype=torch.float64)).Q
 
-        # Well-conditioned: what second derivatives divide by is a sum of two singular values.
-        values = 1 + torch.rand(*batch, 1, n, generator=generator, dtype=torch.float64)
+        # Well-conditioned: what second derivatives divide by is a sum of two singular values. The nuclear norm, which
+        # the residual's rounding goes with, is at most 16.
+        values = (1 + torch.rand(*batch, 1, n, generator=generator, dtype=torch.float64)) / max(1, n / 8)
         matrix = (orthogonal() * values) @ orthogonal()
         if layout == "transposed":
             matrix = matrix.mT.contiguous().mT
