@@ -12,17 +12,28 @@ import hashlib
 import importlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["compile_nvrtc", "function", "multiprocessors", "source_folder", "unavailable_reason"]
+__all__ = [
+    "compile_nvrtc",
+    "current_stream",
+    "function",
+    "multiprocessors",
+    "shared_memory",
+    "source_folder",
+    "unavailable_reason",
+]
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # CuPy would add -ftz=true to options of its own, and then a subnormal input of leaky ReLU changes sides.
 NVRTC_OPTIONS = ("-std=c++17", "--device-as-default-execution-space")
+#: Bytes of shared memory that a launch may ask for as it is; more a kernel has to be allowed to.
+UNASKED_SHARED = 48 * 1024
 
 Launch = Callable[..., None]
 
@@ -132,6 +143,12 @@ def multiprocessors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
+@functools.cache
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that a block may have on a CUDA device, where the kernel is allowed to."""
+    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
+
+
 class _TorchStream:
     """A stream in the form that CuPy 14 takes from other libraries."""
 
@@ -150,6 +167,14 @@ def _stream(pointer: int, device: int) -> Any:
     return cuda.ExternalStream(pointer, device)  # before CuPy 14; deprecated since
 
 
+@contextmanager
+def current_stream(device: torch.device) -> Iterator[None]:
+    """Let CuPy work on a device, on torch's current stream there."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    with torch.cuda.device(index), _stream(torch.cuda.current_stream(index).cuda_stream, index):
+        yield
+
+
 @functools.cache
 def function(op: str, name: str, device: torch.device) -> Launch:
     """The kernel `name` of csrc/cuda/<op>.cu on a device.
@@ -165,8 +190,13 @@ def function(op: str, name: str, device: torch.device) -> Launch:
     module = _module(op, index)
     with torch.cuda.device(index):
         kernel = module.get_function(name)
+    allowed = UNASKED_SHARED
 
     def launch(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0) -> None:
+        nonlocal allowed
+        if shared_mem > allowed:
+            with torch.cuda.device(index):
+                kernel.max_dynamic_shared_size_bytes = allowed = shared_mem
         with torch.cuda.device(index), _stream(torch.cuda.current_stream(index).cuda_stream, index):
             kernel(grid, block, args, shared_mem=shared_mem)
 

@@ -24,8 +24,8 @@ from fastgan.ops.triton_support import unsupported_reason
 
 __all__ = ["Products", "polar_factor", "unsupported_reason"]
 
-#: The largest matrices that are iterated within a block, whose registers hold them.
-RESIDENT = 64
+#: The largest matrices that are iterated within a block, whose registers hold them. Of larger ones they spill.
+RESIDENT = 32
 #: From this size on there are tiles enough of the larger size for products to occupy a GPU; they read half as much.
 #: Symmetric products have half of the tiles, and keep the smaller size.
 LARGE = 1024
@@ -53,9 +53,10 @@ class Products(NamedTuple):
         batch, n, _ = tensors[0].shape  # type: ignore[union-attr]
         tiles = -(-n // self.block)
         programs = tiles * (tiles + 1) // 2 if triangle else tiles**2
+        depth, rows_per_warp = (16, 8) if self.dtype == torch.float64 else (32, 16)
         kernel[programs, batch](  # type: ignore[index]
-            *tensors, n, tiles, BLOCK=self.block, DEPTH=16 if self.dtype == torch.float64 else 32,
-            PRECISION=_precision(self.dtype), num_warps=self.block // 16,
+            *tensors, n, tiles, BLOCK=self.block, DEPTH=depth, PRECISION=_precision(self.dtype),
+            num_warps=self.block // rows_per_warp,
         )  # fmt: skip
 
     def symmetric(self, x: Tensor, output: Tensor, quintic: Tensor | None = None) -> Tensor:
@@ -81,11 +82,11 @@ def _resident(matrix: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     batch, n, _ = matrix.shape
     polar = torch.empty_like(matrix)
     nuclear_norm, residual = (torch.empty(batch, dtype=table.dtype, device=matrix.device) for _ in range(2))
-    block = max(16, 1 << (n - 1).bit_length())
+    block = 16 if n <= 16 else 32
     polar_factor_resident_kernel[(batch,)](
         matrix, table, polar, nuclear_norm, residual, n, len(table), torch.finfo(torch.float32).tiny,
         BLOCK=block, PRECISION=_precision(table.dtype),
-        num_warps=max(1, block // (8 if table.dtype == torch.float64 else 16)),
+        num_warps=block // 8,
     )  # fmt: skip
     return polar, nuclear_norm, residual
 

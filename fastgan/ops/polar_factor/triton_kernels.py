@@ -116,8 +116,8 @@ def polar_factor_traces_kernel(
     reached = _product_tile(polar_ptr + matrix, gram_ptr + matrix, rows, cols, n, False, DEPTH, PRECISION)
     q, m = _tile(polar_ptr + matrix, rows, cols, n), _tile(matrix_ptr + matrix, rows, cols, n).to(reached.dtype)
     partial_ptr += (batch * tl.num_programs(0) + index) * 2
-    tl.store(partial_ptr, tl.sum((q * m).to(tl.float64)))
-    tl.store(partial_ptr + 1, tl.sum(((q - reached) * m).to(tl.float64)))
+    tl.store(partial_ptr, tl.sum(q * m))
+    tl.store(partial_ptr + 1, tl.sum((q - reached) * m))
 
 
 @triton.jit(do_not_specialize=["steps"])
@@ -137,8 +137,9 @@ def polar_factor_resident_kernel(
     ACC: tl.constexpr = quintics_ptr.dtype.element_ty
     batch = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, BLOCK)
-    m = _tile(matrix_ptr + batch * n * n, place, place, n).to(ACC)
-    x = m / tl.maximum(tl.max(tl.abs(m)), tiny)
+    matrix_ptr += batch * n * n
+    x = _tile(matrix_ptr, place, place, n).to(ACC)
+    x /= tl.maximum(tl.max(tl.abs(x)), tiny)
     gram = tl.dot(tl.trans(x), x, input_precision=PRECISION, out_dtype=ACC)
     bound = tl.maximum(tl.sqrt(tl.sqrt(tl.sum(gram * gram))), 1.0)
     x /= bound
@@ -152,5 +153,6 @@ def polar_factor_resident_kernel(
         gram = tl.dot(tl.trans(x), x, input_precision=PRECISION, out_dtype=ACC)
     missing = x - tl.dot(x, gram, input_precision=PRECISION, out_dtype=ACC)
     _store_tile(polar_ptr + batch * n * n, place, place, n, x)
+    m = _tile(matrix_ptr, place, place, n).to(ACC)  # read once more: in registers it would be in the way all the time
     tl.store(nuclear_norm_ptr + batch, tl.sum(x * m))
     tl.store(residual_ptr + batch, tl.abs(tl.sum(missing * m)))

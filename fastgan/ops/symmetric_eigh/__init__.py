@@ -15,7 +15,7 @@ from fastgan.ops.registry import OpTable
 
 __all__ = ["check_square", "symmetric_eigh"]
 
-table = OpTable("symmetric_eigh", ("reference",))
+table = OpTable("symmetric_eigh", ("cuda", "reference"))
 
 
 def check_square(name: str, argument: str, matrix: Tensor) -> None:
