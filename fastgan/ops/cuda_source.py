@@ -12,8 +12,7 @@ import hashlib
 import importlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +166,9 @@ def _stream(pointer: int, device: int) -> Any:
     return cuda.ExternalStream(pointer, device)  # before CuPy 14; deprecated since
 
 
-@contextmanager
-def current_stream(device: torch.device) -> Iterator[None]:
-    """Let CuPy work on a device, on torch's current stream there."""
-    index = torch.cuda.current_device() if device.index is None else device.index
-    with torch.cuda.device(index), _stream(torch.cuda.current_stream(index).cuda_stream, index):
-        yield
+def current_stream(index: int) -> Any:
+    """Torch's current stream of a device as CuPy's: a context manager, in which CuPy works on it."""
+    return _stream(torch.cuda.current_stream(index).cuda_stream, index)
 
 
 @functools.cache
@@ -197,7 +193,7 @@ def function(op: str, name: str, device: torch.device) -> Launch:
         if shared_mem > allowed:
             with torch.cuda.device(index):
                 kernel.max_dynamic_shared_size_bytes = allowed = shared_mem
-        with torch.cuda.device(index), _stream(torch.cuda.current_stream(index).cuda_stream, index):
+        with torch.cuda.device(index), current_stream(index):
             kernel(grid, block, args, shared_mem=shared_mem)
 
     return launch

@@ -181,7 +181,7 @@ def test_larger_ones_go_to_cupy(gpu: Any, monkeypatch: pytest.MonkeyPatch, vecto
 
     linalg = SimpleNamespace(eigh=eigh, eigvalsh=lambda array: eigh(array)[0])
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(from_dlpack=torch.from_dlpack, linalg=linalg))
-    monkeypatch.setattr(cuda_source, "current_stream", lambda device: nullcontext())
+    monkeypatch.setattr(cuda_source, "current_stream", lambda index: nullcontext())
     matrices = torch.stack([rotated(torch.randn(130, dtype=torch.float64)) for _ in range(8)])
     eigenvalues, eigenvectors = cuda.symmetric_eigh(matrices, vectors)
     assert calls == [(8, 130, 130)]

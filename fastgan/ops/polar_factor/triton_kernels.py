@@ -42,9 +42,7 @@ def _store_tile(ptr, rows, cols, n, values):
 
 
 @triton.jit
-def _product_tile(
-    x_ptr, y_ptr, rows, cols, n, TRANSPOSED: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr
-):
+def _product_tile(x_ptr, y_ptr, rows, cols, n, TRANSPOSED: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
     """Rows and columns of X Y, or of X'Y."""
     ACC: tl.constexpr = x_ptr.dtype.element_ty
     sums = tl.zeros((rows.shape[0], cols.shape[0]), ACC)

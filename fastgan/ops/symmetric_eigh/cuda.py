@@ -45,7 +45,7 @@ def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
 
 
 def plan(n: int, itemsize: int, vectors: bool) -> tuple[int, int]:
-    """Threads of a block, and bytes of shared memory: the lower triangle, and the eigenvectors in rows of odd length."""
+    """Threads of a block, and bytes of shared memory: the lower triangle, and eigenvectors in rows of odd length."""
     warps = max(1, min(MOST_THREADS // 32, n // (2 * PAIRS_PER_WARP)))
     elements = n * (n + 1) // 2 + (n * (n | 1) if vectors else 0)
     return 32 * warps, elements * itemsize
@@ -60,7 +60,7 @@ def choose(batch: int, n: int, itemsize: int, vectors: bool, shared: int) -> str
 
 def _by_cupy(matrix: Tensor, vectors: bool) -> tuple[Tensor, Tensor]:
     cupy = importlib.import_module("cupy")
-    with cuda_source.current_stream(matrix.device):
+    with torch.cuda.device_of(matrix), cuda_source.current_stream(matrix.get_device()):
         array = cupy.from_dlpack(matrix.detach())
         if not vectors:
             return torch.from_dlpack(cupy.linalg.eigvalsh(array)), matrix.new_empty(0)
@@ -81,6 +81,8 @@ def symmetric_eigh(matrix: Tensor, vectors: bool) -> tuple[Tensor, Tensor]:
     if matrix.numel() > 0:
         threads, shared = plan(n, matrix.element_size(), vectors)
         addresses = (matrix.data_ptr(), eigenvalues.data_ptr(), eigenvectors.data_ptr() if vectors else 0)
-        launch = cuda_source.function("symmetric_eigh", f"symmetric_eigh_kernel_{_SUFFIXES[matrix.dtype]}", matrix.device)
+        launch = cuda_source.function(
+            "symmetric_eigh", f"symmetric_eigh_kernel_{_SUFFIXES[matrix.dtype]}", matrix.device
+        )
         launch((batch,), (threads,), (*addresses, np.int32(n)), shared)
     return eigenvalues, eigenvectors
