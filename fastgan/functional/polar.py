@@ -46,8 +46,8 @@ def polar_factor(matrix: Tensor, *, steps: int = 10) -> PolarFactor:
         :math:`\operatorname{tr} Q^T M`, ``[...]`` in float64 for float64, otherwise in float32. It never exceeds the
         nuclear norm by more than rounding.
     residual : Tensor
-        :math:`|\operatorname{tr} Q^T M (I - Q^T Q)|`, ``[...]``: an estimate of what nuclear_norm lacks. Singular values
-        count by their size, so that it falls for singular matrices too, where :math:`\|I - Q^T Q\|` never does.
+        :math:`|\operatorname{tr} Q^T M (I - Q^T Q)|`, ``[...]``: an estimate of what nuclear_norm lacks. Singular
+        values count by their size, so that it falls for singular matrices too, where :math:`\|I - Q^T Q\|` never does.
 
     Raises
     ------
