@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 #: H100 SXM: peak HBM3 bandwidth and dense peaks of arithmetic from NVIDIA's data sheet, and an assumed fixed cost of
-#: every kernel. float32 is that of the ordinary cores, float64 of the tensor cores; tf32x3 takes three products in TF32.
+#: every kernel. float32 is that of the ordinary cores, float64 of the tensor cores; tf32x3 is a third of TF32's.
 BANDWIDTH = 3.35e12  # bytes/s
 ARITHMETIC = {"half": 989e12, "tf32x3": 494e12 / 3, "float32": 67e12, "float64": 67e12}  # 1/s
 LAUNCH = 2e-6  # s
@@ -29,8 +29,8 @@ when a number gets worse.
   those that tensor cores are asked for, three products in TF32 counted as the one in float32 that they make.
 - **Predicted**: for each kernel the longer of its bytes, once, at {BANDWIDTH / 1e12:.2f} TB/s and its operations at
   {ARITHMETIC["half"] / 1e12:.0f} TFLOP/s in half types, {ARITHMETIC["tf32x3"] / 1e12:.0f} in float32 made of TF32,
-  {ARITHMETIC["float32"] / 1e12:.0f} in float32 and float64, the peaks of an H100 SXM; and {LAUNCH * 1e6:.0f} µs a launch, an
-  assumption. On both sides these are predictions from a roofline, *not measurements*: no kernel reaches the peaks, and
+  {ARITHMETIC["float32"] / 1e12:.0f} in float32 and float64, the peaks of an H100 SXM; and {LAUNCH * 1e6:.0f} µs a launch,
+  an assumption. On both sides these are predictions from a roofline, *not measurements*: no kernel reaches the peaks, and
   a decomposition stays far below them.
 """
 
@@ -55,7 +55,9 @@ def _grouped(kernels: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
         if kernel not in different:
             different.append(kernel)
     numbers = [kernels.count(kernel) for kernel in different]
-    return [(f"`{k['kernel']}`" + (f" × {n}" if n > 1 else ""), k) for k, n in zip(different, numbers, strict=True)]
+    return [
+        (f"`{k['kernel']}`" + (f", {n} times" if n > 1 else ""), k) for k, n in zip(different, numbers, strict=True)
+    ]
 
 
 def _row(*cells: object) -> str:

@@ -27,7 +27,7 @@ __all__ = ["Products", "polar_factor", "unsupported_reason"]
 #: The largest matrices that are iterated within a block, whose registers hold them. Of larger ones they spill.
 RESIDENT = 32
 #: From this size on there are tiles enough of the larger size for products to occupy a GPU; they read half as much.
-#: Symmetric products have half of the tiles, and keep the smaller size.
+#: Symmetric products have half of the tiles, and keep the smaller size, as do matrices whose rows are not aligned.
 LARGE = 1024
 
 
@@ -53,10 +53,9 @@ class Products(NamedTuple):
         batch, n, _ = tensors[0].shape  # type: ignore[union-attr]
         tiles = -(-n // self.block)
         programs = tiles * (tiles + 1) // 2 if triangle else tiles**2
-        depth, rows_per_warp = (16, 8) if self.dtype == torch.float64 else (32, 16)
         kernel[programs, batch](  # type: ignore[index]
-            *tensors, n, tiles, BLOCK=self.block, DEPTH=depth, PRECISION=_precision(self.dtype),
-            num_warps=self.block // rows_per_warp,
+            *tensors, n, tiles, BLOCK=self.block, DEPTH=16 if self.dtype == torch.float64 else 32,
+            PRECISION=_precision(self.dtype), num_warps=8,
         )  # fmt: skip
 
     def symmetric(self, x: Tensor, output: Tensor, quintic: Tensor | None = None) -> Tensor:
@@ -92,7 +91,8 @@ def _resident(matrix: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _tiled(matrix: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    large = matrix.shape[-1] >= LARGE and table.dtype == torch.float32
+    n = matrix.shape[-1]
+    large = n >= LARGE and n % 16 == 0 and table.dtype == torch.float32
     half, whole = Products(64, table.dtype), Products(128 if large else 64, table.dtype)
     x = normalized(matrix)
     x, gram = rescaled(x, half.symmetric(x, torch.empty_like(x)))
