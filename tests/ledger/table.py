@@ -29,9 +29,9 @@ when a number gets worse.
   those that tensor cores are asked for, three products in TF32 counted as the one in float32 that they make.
 - **Predicted**: for each kernel the longer of its bytes, once, at {BANDWIDTH / 1e12:.2f} TB/s and its operations at
   {ARITHMETIC["half"] / 1e12:.0f} TFLOP/s in half types, {ARITHMETIC["tf32x3"] / 1e12:.0f} in float32 made of TF32,
-  {ARITHMETIC["float32"] / 1e12:.0f} in float32 and float64, the peaks of an H100 SXM; and {LAUNCH * 1e6:.0f} µs a launch,
-  an assumption. On both sides these are predictions from a roofline, *not measurements*: no kernel reaches the peaks, and
-  a decomposition stays far below them.
+  {ARITHMETIC["float32"] / 1e12:.0f} in float32 and float64, the peaks of an H100 SXM; and {LAUNCH * 1e6:.0f} µs for
+  each launch, an assumption. On both sides these are predictions from a roofline, *not measurements*: no kernel
+  reaches the peaks, and a decomposition stays far below them.
 """
 
 
