@@ -28,7 +28,7 @@ def _check_square(name: str, argument: str, matrix: Tensor) -> None:
 
 def _check_pair(name: str, first: str, x: Tensor, second: str, y: Tensor) -> torch.Size:
     """The shape that the two batches broadcast to; their last dimension must agree."""
-    if y.dtype != x.dtype:
+    if y.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(f"{name}: {second} must have {first}'s dtype {x.dtype}, got {y.dtype}")
     if y.device != x.device:
         raise ValueError(f"{name}: {second} must be on {first}'s device {x.device}, got {y.device}")
@@ -52,9 +52,9 @@ def _check_rtol(name: str, rtol: float | None) -> None:
             raise ValueError(f"{name}: rtol must be None or above 0, got {rtol}")
 
 
-def _batched(x: Tensor, batch: torch.Size) -> Tensor:
-    """[..., m, n] as [B, m, n] of the dtype that it is computed in; a single matrix stays one in memory."""
-    x = x.to(accumulator(x.dtype))
+def _batched(x: Tensor, batch: torch.Size, dtype: torch.dtype) -> Tensor:
+    """[..., m, n] as [B, m, n] of a dtype; a single matrix stays one in memory."""
+    x = x.to(dtype)
     if x.dim() == 2:
         return x.expand(batch.numel(), *x.shape)
     return x.expand(*batch, *x.shape[-2:]).reshape(batch.numel(), *x.shape[-2:])
@@ -133,7 +133,8 @@ def trace_sqrtm_product(
     _check_square(name, "sigma2", sigma2)
     batch = _check_pair(name, "sigma1", sigma1, "sigma2", sigma2)
     _check_rtol(name, rtol)
-    s1, s2 = _batched(sigma1, batch), _batched(sigma2, batch)
+    dtype = accumulator(sigma1.dtype)
+    s1, s2 = _batched(sigma1, batch, dtype), _batched(sigma2, batch, dtype)
     trace, error = _trace_sqrtm_product(s1, s2, None, rtol, current_backend())
     if rtol is not None:
         traces = [s.diagonal(dim1=-2, dim2=-1).sum(-1) for s in (s1, s2)]
@@ -205,7 +206,8 @@ def product_nuclear_norm(
         check_finite(name, argument, tensor)
     batch = _check_pair(name, "x", x, "y", y)
     _check_rtol(name, rtol)
-    u, v = _batched(x, batch), _batched(y, batch)
+    dtype = accumulator(x.dtype)
+    u, v = _batched(x, batch, dtype), _batched(y, batch, dtype)
     norm, error = _product_nuclear_norm(u, v, rtol, current_backend())
     if rtol is not None:
         scale = torch.linalg.vector_norm(u, dim=(1, 2)) * torch.linalg.vector_norm(v, dim=(1, 2))
@@ -248,7 +250,7 @@ def sqrtm_psd(matrix: Tensor) -> Tensor:
     name = "sqrtm_psd"
     _check_square(name, "matrix", matrix)
     batch = matrix.shape[:-2]
-    m = _batched(matrix, batch)
+    m = _batched(matrix, batch, accumulator(matrix.dtype))
     backend = current_backend()
     eigenvalues, vectors = _symmetric_eigh(m.detach(), True, backend)
     return _sqrtm_psd(m, eigenvalues, vectors, backend).reshape(matrix.shape).to(matrix.dtype)
