@@ -7,7 +7,7 @@ from fastgan.functional.discriminator import gradient_penalty
 from fastgan.functional.fir import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 from fastgan.functional.frechet import frechet_distance, frechet_distance_from_features
 from fastgan.functional.frechet_by_class import frechet_distance_by_class
-from fastgan.functional.matrices import product_nuclear_norm, sqrtm_psd, trace_sqrtm_product
+from fastgan.functional.matrices import product_nuclear_norm, psd_factor, sqrtm_psd, trace_sqrtm_product
 from fastgan.functional.minibatch import minibatch_stddev
 from fastgan.functional.modulation import modulated_conv2d
 from fastgan.functional.norm_convolution import norm_act_conv2d, norm_act_upsample_conv2d
@@ -37,6 +37,7 @@ __all__ = [
     "norm_act_conv2d",
     "norm_act_upsample_conv2d",
     "product_nuclear_norm",
+    "psd_factor",
     "setup_filter",
     "sign_bits",
     "spectral_conv",
