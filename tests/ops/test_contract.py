@@ -41,8 +41,15 @@ def on_backend(backend: str, parameters: list[Any]) -> list[Any]:
 ON_CPU = [*on_backend("reference", ALL), *on_backend("cpu", ALL)]
 #: What is registered with torch is the same for all backends, and slow to test: every sample on one of them.
 REGISTERED = [*on_backend("cpu", ALL), *on_backend("reference", ONE_EACH)]
-#: Ops without a derivative of their own: that of spectral_conv is differentiated as a composition of others.
-NOT_DIFFERENTIABLE = ("double_backward", "spectral_conv_backward", "norm_act_conv2d_weight_gradient")
+#: Ops without a derivative of their own. Some backwards are differentiated as compositions of others.
+NOT_DIFFERENTIABLE = (
+    "double_backward",
+    "spectral_conv_backward",
+    "norm_act_conv2d_weight_gradient",
+    "product_nuclear_norm_backward",
+    "trace_sqrtm_product_backward",
+    "symmetric_eigh",
+)
 #: Names of samples that are also compiled for real; between them, every layout.
 INDUCTOR_SAMPLES = ("typical", "swish-channels_last", "channels_last", "gaps", "expanded")
 

@@ -7,23 +7,15 @@ by a formula that never divides by a difference of eigenvalues.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fastgan.ops.define import define_op
+from fastgan.ops.matrices import check_square
 from fastgan.ops.registry import OpTable
 
-__all__ = ["check_square", "symmetric_eigh"]
+__all__ = ["symmetric_eigh"]
 
-table = OpTable("symmetric_eigh", ("cuda", "reference"))
-
-
-def check_square(name: str, argument: str, matrix: Tensor) -> None:
-    """Raise unless `matrix` is a batch [B, n, n] of float32 or float64."""
-    if matrix.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"{name}: {argument} must be float32 or float64, got {matrix.dtype}")
-    if matrix.dim() != 3 or matrix.shape[1] != matrix.shape[2]:
-        raise ValueError(f"{name}: {argument} must be [B, n, n], got {list(matrix.shape)}")
+table = OpTable("symmetric_eigh", ("cpu", "cuda", "reference"))
 
 
 def _check(name: str, matrix: Tensor, *_: object) -> None:
