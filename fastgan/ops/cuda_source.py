@@ -145,7 +145,8 @@ def multiprocessors(device: torch.device) -> int:
 @functools.cache
 def shared_memory(device: torch.device) -> int:
     """Bytes of shared memory that a block may have on a CUDA device, where the kernel is allowed to."""
-    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
+    properties = torch.cuda.get_device_properties(device)
+    return int(getattr(properties, "shared_memory_per_block_optin", UNASKED_SHARED))  # older torch does not tell
 
 
 class _TorchStream:

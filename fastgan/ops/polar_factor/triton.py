@@ -109,7 +109,11 @@ def polar_factor(matrix: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     batch, n = matrix.shape[:-2], matrix.shape[-1]
     dtype = accumulator(matrix.dtype)
     if matrix.numel() == 0:
-        return torch.empty_like(matrix).contiguous(), *(matrix.new_zeros(batch, dtype=dtype) for _ in range(2))
+        return (
+            matrix.new_empty(matrix.shape),
+            matrix.new_zeros(batch, dtype=dtype),
+            matrix.new_zeros(batch, dtype=dtype),
+        )
     with torch.cuda.device_of(matrix):
         table = _quintics(steps, dtype, matrix.device)
         compute = _resident if n <= RESIDENT else _tiled
