@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
 from typing import Any
 
 import triton
 
-from .build import JSON, PAGE, described, elsewhere, recorded, stock
+from .build import JSON, PAGE, asked, described, elsewhere, recorded, stock
 from .table import render
-from .traffic import demand
 from .workloads import WORKLOADS
 
 chosen = sys.argv[1:]
@@ -33,9 +31,9 @@ for workload in WORKLOADS:
         "kernels": [
             {**described(launch), "elsewhere": needs} for launch, needs in zip(launches, elsewhere(case), strict=True)
         ],
-        "torch_kernels": [asdict(kernel) for kernel in torch_kernels],
+        "torch_kernels": [kernel.as_dict() for kernel in torch_kernels],
         "stock_kernels": stock(case),
-        "small_bytes": [demand(launch).bytes for launch in recorded(workload.small())[0]],
+        "small_bytes": [asked(launch).bytes for launch in recorded(workload.small())[0]],
     }
     print(f"{time.perf_counter() - start:5.1f} s  {workload.name}", file=sys.stderr)
 JSON.write_text(json.dumps(ledger, indent=1) + "\n")

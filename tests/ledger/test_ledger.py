@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,7 @@ def test_compiled_kernels(workload: Workload) -> None:
     launches, torch_kernels = recorded(workload.real())
     before = committed(workload)
     assert [launch.name for launch in launches] == [kernel["kernel"] for kernel in before["kernels"]]
-    assert [asdict(kernel) for kernel in torch_kernels] == before["torch_kernels"]
+    assert [kernel.as_dict() for kernel in torch_kernels] == before["torch_kernels"]
     for launch, then in zip(launches, before["kernels"], strict=True):
         now = described(launch)
         assert now["spills"] == 0
