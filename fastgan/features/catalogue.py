@@ -11,13 +11,15 @@ from .base import FeatureNetwork
 
 __all__ = ["available", "get"]
 
-_INCEPTION = "inception-v3"
-_TIMM = "timm:"
-
 
 def available() -> list[str]:
     """What ``get`` takes as a name, as a user reads it."""
-    return ["efficientnet-lite0", _INCEPTION, f"{_INCEPTION}-64, -192, -768, -logits", f"{_TIMM}MODEL"]
+    return [
+        "efficientnet-lite0",
+        "inception-v3",
+        "inception-v3-64 (-192, -768, -logits, -logits_unbiased)",
+        "timm:MODEL",
+    ]
 
 
 def get(feature: str | int | nn.Module, weights: str | Path | None = None, *, resize: str = "clean") -> FeatureNetwork:
@@ -28,7 +30,8 @@ def get(feature: str | int | nn.Module, weights: str | Path | None = None, *, re
     feature : str, int or nn.Module
         ``"efficientnet-lite0"``: its weights come with a package, so it works offline. ``"inception-v3"``: the network
         of the Fréchet Inception distance, 2048 features; ``"inception-v3-64"``, ``-192`` and ``-768`` are its earlier
-        features and ``-logits`` its last layer without the bias; the integers 64, 192, 768 and 2048 mean the same.
+        features, ``-logits`` and ``-logits_unbiased`` its last layer with and without the bias. As in torchmetrics, 64,
+        192, 768, 2048 and ``"logits_unbiased"`` mean the same.
         ``"timm:MODEL"``: any pretrained model of the package timm. A module is called with the images as they come and
         must return [N, d]; it is put in evaluation mode.
     weights : str or Path, optional
@@ -58,6 +61,16 @@ def get(feature: str | int | nn.Module, weights: str | Path | None = None, *, re
 
         _refuse_weights(weights, feature)
         return EfficientNetLite0()
+    kind, _, detail = str(feature).partition(":")
+    if kind == "timm" and detail:
+        from .timm_models import TimmModel
+
+        return TimmModel(detail, weights)
+    output = "2048" if feature == "inception-v3" else str(feature).removeprefix("inception-v3-")
+    if output in ("64", "192", "768", "2048", "logits", "logits_unbiased"):
+        from .inception import InceptionV3
+
+        return InceptionV3(weights, output, resize)
     raise ValueError(f"unknown features {feature!r}; there are: {'; '.join(available())}, or an nn.Module")
 
 
