@@ -1,19 +1,57 @@
-"""Getting Fashion-MNIST without root, from Debian's package: ``python -m fastgan.data.fetch`` prints where it is."""
+"""Getting files: any one with a known checksum, and Fashion-MNIST from Debian's package, without root.
+
+``python -m fastgan.data.fetch`` fetches Fashion-MNIST and prints where it is.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 
 from .arrays import has_idx
 from .base import DataError
 from .fashion_mnist import DEBIAN_FOLDER, DEBIAN_PACKAGE, cache_folder, find_fashion_mnist
 
-__all__ = ["fetch_fashion_mnist"]
+__all__ = ["fetch_fashion_mnist", "fetch_file", "sha256"]
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fetch_file(url: str, digest: str, path: Path) -> Path:
+    """Download ``url`` to ``path``, which appears whole and with the SHA-256 ``digest``, or not at all.
+
+    Raises
+    ------
+    DataError
+        If it cannot be had, or is another file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, so that the last step is a rename within one file system.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as temporary:
+        part = Path(temporary, path.name)
+        try:
+            with urllib.request.urlopen(url, timeout=60) as response, part.open("wb") as file:
+                shutil.copyfileobj(response, file)
+        except (OSError, http.client.HTTPException) as error:
+            raise DataError(f"{url} cannot be fetched: {error}") from error
+        if (found := sha256(part)) != digest:
+            raise DataError(f"{url}: not the expected file, its SHA-256 is {found} and must be {digest}")
+        os.replace(part, path)
+    return path
 
 
 def fetch_fashion_mnist() -> Path:
