@@ -92,7 +92,9 @@ def polynomial_mmd(x: Tensor, y: Tensor, degree: int = 3, gamma: float | None = 
 
 @torch.no_grad()
 def gaussian_mmd(x: Tensor, y: Tensor, sigma: float = 10.0) -> Tensor:
-    r"""Squared maximum mean discrepancy with the kernel ``exp(-|x - y|² / (2 sigma²))``, each sample paired with itself too.
+    r"""Squared maximum mean discrepancy with the kernel ``exp(-|x - y|² / (2 sigma²))``.
+
+    Each sample is paired with itself too.
 
     Parameters
     ----------

@@ -34,7 +34,9 @@ def check_neighbours(function: str, name: str, k: int, samples: Tensor, argument
     if isinstance(k, bool) or not isinstance(k, int):
         raise TypeError(f"{function}: {argument} must be an integer, got {type(k).__name__}")
     if not 1 <= k < len(samples):
-        raise ValueError(f"{function}: {argument} must be in [1, {len(samples) - 1}] for {name} {list(samples.shape)}, got {k}")
+        raise ValueError(
+            f"{function}: {argument} must be in [1, {len(samples) - 1}] for {name} {list(samples.shape)}, got {k}"
+        )
 
 
 @torch.no_grad()
