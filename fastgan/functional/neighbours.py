@@ -91,7 +91,7 @@ def squared_kth_distances(x: Points, k: int) -> Tensor:
 
 
 def _decided(x: Points, nearest: _Nearest, k: int) -> Tensor:
-    """Squared distances to the k-th of the candidates, decided in float64 among those that rounding may have swapped."""
+    """Squared distances to the k-th candidates, decided in float64 among those that rounding may have swapped."""
     found = nearest.distances.double()
     kth = found[:, k - 1, None]
     error = 2 * tile_error(x, x.norms[:, None], x.norms[nearest.indices].amax(1, keepdim=True))

@@ -138,7 +138,7 @@ class FeatureMetric(torchmetrics.Metric):
 
     def _features_of(self, states: dict[str, Any]) -> list[Tensor]:
         """The tensors whose last size is the number of features."""
-        found = []
+        found: list[Tensor] = []
         for name, kind in self._kinds.items():
             if kind != LABELS:
                 found += [states[name]] if isinstance(states[name], Tensor) else states[name]
