@@ -188,6 +188,7 @@ class FeatureMetric(torchmetrics.Metric):
         for name, state in self._agree(states, width, dtype).items():
             setattr(self, name, state)
         super()._reduce_states(self._agree(incoming_state, width, dtype))
+        self._changed()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         seen = any(prefix + name in state_dict for name in self._defaults)
@@ -197,7 +198,11 @@ class FeatureMetric(torchmetrics.Metric):
             for name in self._defaults:
                 state = getattr(self, name)
                 setattr(self, name, state.clone() if isinstance(state, Tensor) else [part.clone() for part in state])
-            self._computed, self._update_count = None, max(1, self._update_count)
+            self._changed()
+
+    def _changed(self) -> None:
+        """Say that there are samples, and no result of them yet, as after an update."""
+        self._computed, self._update_count = None, max(1, self._update_count)
 
     # Features
 
