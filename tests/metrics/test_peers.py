@@ -82,7 +82,7 @@ def test_frechet(n: int, m: int, d: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_frechet_of_features_far_from_zero() -> None:
-    """torchmetrics subtracts sums of squares: of numbers near a million it is wrong by 1e-5, ours is not."""
+    """Torchmetrics subtracts sums of squares: of numbers near a million it is wrong by 1e-5, ours is not."""
     x, y = _pair(offset=1e6)
     centre = x.mean(0)
     exact = float(functional.frechet_distance_from_features(x - centre, y - centre))
