@@ -102,7 +102,7 @@ class ClassFrechetDistance(PairMetric):
         if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
             given = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
             raise TypeError(f"ClassFrechetDistance: labels must be a Tensor of integers, got {given}")
-        if labels.shape != imgs.shape[:1]:
+        if isinstance(imgs, Tensor) and labels.shape != imgs.shape[:1]:
             raise ValueError(
                 f"ClassFrechetDistance: labels must be [{len(imgs)}] to match imgs {list(imgs.shape)}, "
                 f"got {list(labels.shape)}"

@@ -60,6 +60,7 @@ class FrechetDistanceInfinity(PairMetric):
     """
 
     higher_is_better = False
+    real_moments: Tensor
 
     def __init__(
         self,

@@ -47,8 +47,13 @@ def _pair(offset: float = 0.0) -> list[Group]:
 
 def _cases() -> dict[str, Case]:
     held_out = Group({"imgs": _samples(11, 2)}, {"real": True, "validation": True})
+    labelled = [
+        Group(group.tensors | {"labels": torch.arange(len(group)) % 3}, group.flags) for group in _pair(offset=100.0)
+    ]
     logits = Group({"imgs": _samples(40, 3)}, {})
     return {
+        "FrechetDistance": Case(lambda: metrics.FrechetDistance(None, return_error=True), _pair(offset=100.0)),
+        "ClassFrechetDistance": Case(lambda: metrics.ClassFrechetDistance(None, "none"), labelled),
         "KernelDistance": Case(lambda: metrics.KernelDistance(None, subsets=4, subset_size=12), _pair()),
         "PrecisionRecallDensityCoverage": Case(lambda: metrics.PrecisionRecallDensityCoverage(None, 3), _pair()),
         "MaximumMeanDiscrepancy": Case(lambda: metrics.MaximumMeanDiscrepancy(sigma=3.0), _pair()),

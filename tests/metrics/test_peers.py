@@ -187,17 +187,20 @@ def test_precision_to_coverage(capsys: pytest.CaptureFixture[str]) -> None:
         assert ours[name].item() == pytest.approx(theirs[name], rel=RIGHT)
 
 
-def test_precision_of_equal_samples(capsys: pytest.CaptureFixture[str]) -> None:
-    """Collapsed samples, all equal, have balls of radius 0: nothing is within.
-
-    prdc finds distances of 1e-8 among them, by rounding, and with them any recall.
-    """
+def test_precision_to_coverage_far_from_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    """Prdc subtracts squared norms: of features near thirty million it miscounts by percents, ours does not."""
     import prdc
 
-    real = torch.randn(40, 64)
-    fake = real[:1].repeat(30, 1)
-    assert functional.precision_recall_density_coverage(real, fake, 5).recall == 0
-    assert prdc.compute_prdc(real.double().numpy() + 100, fake.double().numpy() + 100, 5)["recall"] in (0, 1 / 40)
+    # Exact in either place, so that the right counts are those near zero.
+    real, fake = (torch.randint(-64, 64, (n, 8)).double() / 16 for n in (200, 150))
+    near, far = ([x + offset for x in (real, fake)] for offset in (0.0, 2.0**25))
+    exact = {name: value.item() for name, value in _fed(metrics.PrecisionRecallDensityCoverage(None), *near).items()}
+    ours = _fed(metrics.PrecisionRecallDensityCoverage(None), *far)
+    assert {name: value.item() for name, value in ours.items()} == exact
+    theirs = prdc.compute_prdc(*(x.numpy() for x in near), 5)
+    assert theirs == pytest.approx(exact, rel=1e-12)
+    theirs = prdc.compute_prdc(*(x.numpy() for x in far), 5)
+    assert 0.01 < abs(theirs["density"] / exact["density"] - 1) < 1
 
 
 def test_moments_are_numpys() -> None:
