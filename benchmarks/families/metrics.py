@@ -28,7 +28,7 @@ def _features(n: int, d: int) -> Callable[[], tuple[Tensor, ...]]:
 
     def inputs() -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(0)
-        scale = torch.rand(d, generator=generator).square()
+        scale = 0.1 + torch.rand(d, generator=generator).square()
         real, fake = ((torch.randn(n, d, generator=generator) * scale + shift).relu() for shift in (0.1, 0.11))
         return real, fake
 
