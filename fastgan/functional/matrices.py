@@ -139,8 +139,8 @@ def trace_sqrtm_product(
     trace : Tensor
         ``[...]``, in float32 for half types.
     error : Tensor
-        Its estimated absolute error, without a derivative. What the rounding of sigma itself does is not part of it.
-        Only with `return_error`.
+        Its estimated absolute error, without a derivative. Where the rank is deficient, what the rounding of sigma
+        itself does is not part of it. Only with `return_error`.
 
     Raises
     ------
