@@ -85,6 +85,14 @@ def test_less_exact_products_are_not_used(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
     assert distances.Points.centre_of(real).dtype == torch.float64
     monkeypatch.undo()
+    products = torch.backends.mkldnn.matmul
+    before = products.fp32_precision
+    try:
+        products.fp32_precision = "bf16"
+        assert distances.Points.centre_of(real).dtype == torch.float64
+    finally:
+        products.fp32_precision = before
+    assert distances.Points.centre_of(real).dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(precision_recall_density_coverage(real, fake, 3), expected, rtol=1e-14, atol=0)
 
