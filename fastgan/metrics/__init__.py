@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from .reference import FrechetReference
 
 _MODULES = {
-    "FrechetDistanceInfinity": "frechet_distance_infinity",
-    "FrechetReference": "reference",
     "ClassFrechetDistance": "class_frechet_distance",
     "FrechetDistance": "frechet_distance",
+    "FrechetDistanceInfinity": "frechet_distance_infinity",
+    "FrechetReference": "reference",
     "InceptionScore": "inception_score",
     "KernelDistance": "kernel_distance",
     "MaximumMeanDiscrepancy": "maximum_mean_discrepancy",

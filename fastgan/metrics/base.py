@@ -11,6 +11,8 @@ import torchmetrics
 from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from fastgan import features
+
 from . import moments
 
 __all__ = ["FEATURES", "LABELS", "MOMENTS", "FeatureMetric", "PairMetric"]
@@ -28,8 +30,8 @@ class FeatureMetric(torchmetrics.Metric):
         A name or number that ``fastgan.features.get`` knows, a network of one's own that makes [N, d] of images, or
         None where ``update`` takes features.
     normalize : bool
-        Whether images are in [0, 1], as torchmetrics means it: a named network is given them in 256 steps, a network
-        of one's own as they come.
+        Whether images are in [0, 1], as torchmetrics means it: networks of ``fastgan.features`` are given them in 256
+        steps, a network of one's own as they come.
     weights : str or Path, optional
         A file with the network's weights, where it is Inception.
     antialias : bool
@@ -57,12 +59,10 @@ class FeatureMetric(torchmetrics.Metric):
             raise TypeError(
                 f"{self._name}: feature must be a name, an integer, an nn.Module or None, got {type(feature).__name__}"
             )
-        self._quantize = normalize and isinstance(feature, (str, int))
         if isinstance(feature, (str, int)):
-            from fastgan import features
-
             resize = "antialiased_bilinear" if antialias else "legacy_tensorflow"
             feature = features.get(feature, weights, resize=resize)
+        self._quantize = normalize and isinstance(feature, features.FeatureNetwork)
         self.network = feature.eval() if feature is not None else None
         #: What the features are, which every figure should be printed with.
         self.title: str = "given features" if feature is None else getattr(feature, "title", type(feature).__name__)

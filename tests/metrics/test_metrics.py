@@ -75,6 +75,11 @@ def test_network_and_its_title() -> None:
     assert distance.compute().item() == pytest.approx(expected.item(), rel=1e-12)
     assert not features.requires_grad or not distance.real_moments.requires_grad
     assert repr(distance).startswith("FrechetDistance(mean colours, estimated error ")
+    # Of images in [0, 1] it is given 256 steps, as one that was found by its name.
+    steps = metrics.FrechetDistance(network, normalize=True)
+    steps.update(images[:15], real=True)
+    steps.update(images[15:], real=False)
+    assert steps.compute().item() == pytest.approx(255**2 * expected.item(), rel=0.05)
     score = metrics.InceptionScore(network, splits=1)
     score.update(images)
     assert score.compute()[0].item() == pytest.approx(functional.inception_score(2 * features).item(), rel=1e-6)
