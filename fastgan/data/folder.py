@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .base import DataError
 
-__all__ = ["FolderData"]
+__all__ = ["FolderData", "decode", "image_files"]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -49,8 +49,10 @@ class FolderData:
         self.image_size = image_size
         self.strict = strict
         self._broken: set[int] = set()
-        loose = _images(path, recursive=False)
-        classes = [(d, files) for d in sorted(path.iterdir()) if d.is_dir() and (files := _images(d, recursive=True))]
+        loose = image_files(path, recursive=False)
+        classes = [
+            (d, files) for d in sorted(path.iterdir()) if d.is_dir() and (files := image_files(d, recursive=True))
+        ]
         if loose and classes:
             raise DataError(
                 f"{path}: holds images ({loose[0].name}, ...) beside class subfolders ({classes[0][0].name}, ...); "
@@ -92,7 +94,7 @@ class FolderData:
             if candidate in self._broken:
                 continue
             try:
-                return candidate, _decode(self._paths[candidate], self.image_size)
+                return candidate, decode(self._paths[candidate], self.image_size)
             # Pillow's decoders raise many kinds of errors on damaged files; any of them means this file.
             except Exception as error:
                 message = f"{self._paths[candidate]}: broken image ({error})"
@@ -104,7 +106,8 @@ class FolderData:
         raise DataError(f"{self.name}: none of the {len(self._paths)} images can be decoded")
 
 
-def _images(folder: Path, *, recursive: bool) -> list[Path]:
+def image_files(folder: Path, *, recursive: bool) -> list[Path]:
+    """Files of images in ``folder``, by their names' endings, sorted."""
     files = folder.rglob("*") if recursive else folder.iterdir()
     return sorted(file for file in files if file.suffix.lower() in _SUFFIXES and file.is_file())
 
@@ -113,9 +116,11 @@ def _round(start: int, length: int) -> Iterator[int]:
     return ((start + step) % length for step in range(length))
 
 
-def _decode(path: Path, size: int) -> np.ndarray:
+def decode(path: Path, size: int | None) -> np.ndarray:
+    """Read an image as uint8 [H, W, 3]: its central square at ``size`` × ``size`` pixels, or all of it as it is."""
     from PIL import Image, ImageOps
 
     with Image.open(path) as image:
+        rgb = image.convert("RGB")
         # fit cuts the central square and resizes in one pass.
-        return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC))
+        return np.asarray(rgb if size is None else ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC))
