@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from fastgan.features import FeatureNetwork
 
@@ -61,8 +61,11 @@ def extract(
         padded = together[torch.arange(share * fabric.world_size).clamp_max(len(together) - 1)]
         mine = padded[fabric.global_rank * share : (fabric.global_rank + 1) * share]
         rows = torch.cat([network(batch.to(fabric.device)) for batch in source.images(mine)])
-        everywhere = cast(Tensor, fabric.all_gather(rows))  # with a dimension of processes, where there are several
-        gathered = everywhere.reshape(-1, rows.shape[1])[: len(together)].cpu()
+        everywhere = [rows]
+        if fabric.world_size > 1:
+            everywhere = [torch.empty_like(rows) for _ in range(fabric.world_size)]
+            distributed.all_gather(everywhere, rows)
+        gathered = torch.cat(everywhere)[: len(together)].cpu()
         if not gathered.isfinite().all():
             raise ValueError(f"{network.title}: features of images in {source.name} are not finite")
         features.append(gathered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -13,6 +14,8 @@ from fastgan.trainers.config import ConfigError
 __all__ = ["LABELS", "SCORES", "Score", "parse_metrics"]
 
 _SUBSET, _SPLITS, _NEIGHBOURS = 1000, 10, 5
+# One process has the features of all of them.
+_ALONE: dict[str, Any] = {"sync_on_compute": False}
 
 #: How a user reads the figures.
 LABELS = {
@@ -37,40 +40,41 @@ class Score:
     at_least: int
 
 
+def _compute(metric: Any, real: Tensor, fake: Tensor) -> Any:
+    metric.to(real.device)
+    metric.update(real, real=True)
+    metric.update(fake, real=False)
+    return metric.compute()
+
+
 def _frechet(real: Tensor, fake: Tensor, network: FeatureNetwork, seed: int) -> dict[str, float]:
     from fastgan.metrics import FrechetDistance
 
-    metric = FrechetDistance(feature=None).to(real.device)
-    metric.update(real, real=True)
-    metric.update(fake, real=False)
-    return {"fd": float(metric.compute())}
+    return {"fd": float(_compute(FrechetDistance(feature=None, **_ALONE), real, fake))}
 
 
 def _kernel(real: Tensor, fake: Tensor, network: FeatureNetwork, seed: int) -> dict[str, float]:
+    from fastgan.functional import polynomial_mmd
     from fastgan.metrics import KernelDistance
 
-    # The mean is unbiased for any size of the subsets.
-    subset_size = min(_SUBSET, len(real), len(fake))
-    metric = KernelDistance(feature=None, subset_size=subset_size, seed=seed).to(real.device)
-    metric.update(real, real=True)
-    metric.update(fake, real=False)
-    mean, deviation = metric.compute()
+    if min(len(real), len(fake)) <= _SUBSET:
+        return {"kid": float(polynomial_mmd(real, fake))}
+    metric = KernelDistance(feature=None, subset_size=_SUBSET, seed=seed, **_ALONE)
+    mean, deviation = _compute(metric, real, fake)
     return {"kid": float(mean), "kid_std": float(deviation)}
 
 
 def _prdc(real: Tensor, fake: Tensor, network: FeatureNetwork, seed: int) -> dict[str, float]:
     from fastgan.metrics import PrecisionRecallDensityCoverage
 
-    metric = PrecisionRecallDensityCoverage(feature=None, nearest_k=_NEIGHBOURS).to(real.device)
-    metric.update(real, real=True)
-    metric.update(fake, real=False)
-    return {name: float(value) for name, value in metric.compute().items()}
+    metric = PrecisionRecallDensityCoverage(feature=None, nearest_k=_NEIGHBOURS, **_ALONE)
+    return {name: float(value) for name, value in _compute(metric, real, fake).items()}
 
 
 def _inception(real: Tensor, fake: Tensor, network: FeatureNetwork, seed: int) -> dict[str, float]:
     from fastgan.metrics import InceptionScore
 
-    metric = InceptionScore(feature=None, splits=min(_SPLITS, len(fake)), seed=seed).to(fake.device)
+    metric = InceptionScore(feature=None, splits=min(_SPLITS, len(fake)), seed=seed, **_ALONE)
     metric.update(network.logits(fake))
     mean, deviation = metric.compute()
     return {"is": float(mean), "is_std": float(deviation)}

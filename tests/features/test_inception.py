@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import http.server
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -19,6 +17,7 @@ from fastgan.features import get
 from fastgan.features.fetch import fetch_inception, find_inception
 from fastgan.features.inception import OUTPUTS, InceptionV3, _Network
 from fastgan.features.resize import resize
+from tests.peers import peer
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +42,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def torch_fidelity(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """torch-fidelity's network; torchvision, which its other parts import, is not needed for it."""
-    for name in ("", ".datasets", ".transforms", ".transforms.functional"):
-        monkeypatch.setitem(sys.modules, f"torchvision{name}", MagicMock())
-    loaded = [name for name in sys.modules if name.split(".")[0] == "torch_fidelity"]
-    yield pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
-    for name in [name for name in sys.modules if name.split(".")[0] == "torch_fidelity" and name not in loaded]:
-        del sys.modules[name]
-
-
 def test_size_is_the_published_files() -> None:
     """It has 95,628,359 bytes: those of the tensors, and some 180 for each of them."""
     with torch.device("meta"):
@@ -63,13 +51,13 @@ def test_size_is_the_published_files() -> None:
     assert 95_628_359 - 250 * len(tensors) < sum(4 * tensor.numel() for tensor in tensors) < 95_628_359
 
 
-def test_features_are_torch_fidelitys(torch_fidelity: Any, weights: Path) -> None:
+def test_features_are_torch_fidelitys(weights: Path) -> None:
     """Layer names and shapes (its strict loading refuses others), pools, resizing and every output."""
-    extractor = torch_fidelity.FeatureExtractorInceptionV3
-    peer = extractor("inception", list(OUTPUTS), feature_extractor_weights_path=str(weights))
+    extractor = peer("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3
+    theirs = extractor("inception", list(OUTPUTS), feature_extractor_weights_path=str(weights))
     images = torch.randint(0, 256, (2, 3, 40, 53), dtype=torch.uint8)
     images[1, :2] //= 8
-    expected = peer(images)
+    expected = theirs(images)
     for output, features in zip(OUTPUTS, expected, strict=True):
         network = InceptionV3(weights, output, "legacy_tensorflow")
         result = network(images)
