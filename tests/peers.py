@@ -1,4 +1,4 @@
-"""Libraries that tests compare with; they lie apart from the environment's other packages (tests/peers.txt says why)."""
+"""Libraries that tests compare with, apart from the environment's other packages (tests/peers.txt says why)."""
 
 from __future__ import annotations
 

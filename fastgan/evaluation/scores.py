@@ -20,6 +20,7 @@ _ALONE: dict[str, Any] = {"sync_on_compute": False}
 #: How a user reads the figures.
 LABELS = {
     "fd": "Fréchet distance",
+    "fd_error": "  its estimated numerical error",
     "kid": "kernel distance",
     "kid_std": "  its deviation between subsets",
     "precision": "precision",
@@ -50,7 +51,8 @@ def _compute(metric: Any, real: Tensor, fake: Tensor) -> Any:
 def _frechet(real: Tensor, fake: Tensor, network: FeatureNetwork, seed: int) -> dict[str, float]:
     from fastgan.metrics import FrechetDistance
 
-    return {"fd": float(_compute(FrechetDistance(feature=None, **_ALONE), real, fake))}
+    distance, error = _compute(FrechetDistance(feature=None, return_error=True, **_ALONE), real, fake)
+    return {"fd": float(distance), "fd_error": float(error)}
 
 
 def _kernel(real: Tensor, fake: Tensor, network: FeatureNetwork, seed: int) -> dict[str, float]:

@@ -5,7 +5,10 @@ from fastgan.functional.bits import gate_by_bits, sign_bits
 from fastgan.functional.convolution import conv2d
 from fastgan.functional.discriminator import gradient_penalty
 from fastgan.functional.fir import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+from fastgan.functional.frechet import frechet_distance, frechet_distance_from_features
+from fastgan.functional.frechet_by_class import frechet_distance_by_class
 from fastgan.functional.kernels import gaussian_mmd, polynomial_mmd
+from fastgan.functional.matrices import product_nuclear_norm, sqrtm_psd, trace_sqrtm_product
 from fastgan.functional.minibatch import minibatch_stddev
 from fastgan.functional.modulation import modulated_conv2d
 from fastgan.functional.neighbours import kth_neighbour_distance
@@ -27,6 +30,9 @@ __all__ = [
     "conv2d_avg_pool2d",
     "downsample2d",
     "filter2d",
+    "frechet_distance",
+    "frechet_distance_by_class",
+    "frechet_distance_from_features",
     "gate_by_bits",
     "gaussian_mmd",
     "gradient_norm_penalty",
@@ -42,12 +48,15 @@ __all__ = [
     "parzen_log_likelihood",
     "polynomial_mmd",
     "precision_recall_density_coverage",
+    "product_nuclear_norm",
     "setup_filter",
     "sign_bits",
     "spectral_conv",
     "spectral_linear",
     "spectral_norm",
     "spectral_norm_group",
+    "sqrtm_psd",
+    "trace_sqrtm_product",
     "upfirdn2d",
     "upsample2d",
     "upsample_add",

@@ -17,6 +17,13 @@ __all__ = ["gaussian_mmd", "polynomial_mmd"]
 _Kernel = Callable[[Tensor, Tensor], Tensor]
 
 
+def _check(function: str, x: Tensor, y: Tensor) -> None:
+    check_features(function, x=x, y=y)
+    for name, samples in (("x", x), ("y", y)):
+        if len(samples) < 2:
+            raise ValueError(f"{function}: {name} must be at least two samples, got {list(samples.shape)}")
+
+
 def _mean(x: Tensor, y: Tensor, kernel: _Kernel) -> Tensor:
     total = x.new_zeros((), dtype=torch.float64)
     for rows in tiles(len(x)):
@@ -71,10 +78,7 @@ def polynomial_mmd(x: Tensor, y: Tensor, degree: int = 3, gamma: float | None = 
     M. Bińkowski et al., "Demystifying MMD GANs", ICLR 2018 (the kernel Inception distance); A. Gretton et al.,
     "A Kernel Two-Sample Test", 2012, equation 3.
     """
-    check_features("polynomial_mmd", x=x, y=y)
-    for name, samples in (("x", x), ("y", y)):
-        if len(samples) < 2:
-            raise ValueError(f"polynomial_mmd: {name} must be at least two samples, got {list(samples.shape)}")
+    _check("polynomial_mmd", x, y)
     if isinstance(degree, bool) or not isinstance(degree, int):
         raise TypeError(f"polynomial_mmd: degree must be an integer, got {type(degree).__name__}")
     if degree < 1:
@@ -99,7 +103,7 @@ def gaussian_mmd(x: Tensor, y: Tensor, sigma: float = 10.0) -> Tensor:
     Parameters
     ----------
     x, y : Tensor
-        [N, d] and [M, d], one sample a row; float32, float64, float16 or bfloat16.
+        [N, d] and [M, d], N and M at least 2, one sample a row; float32, float64, float16 or bfloat16.
     sigma : float, default: 10.0
         Above 0, in the features' units.
 
@@ -114,7 +118,7 @@ def gaussian_mmd(x: Tensor, y: Tensor, sigma: float = 10.0) -> Tensor:
     TypeError
         For features that are not floating point, or sigma that is no number.
     ValueError
-        For other shapes, values that are not finite, or sigma that is not positive.
+        For other shapes, a single sample, values that are not finite, or sigma that is not positive.
 
     Notes
     -----
@@ -124,7 +128,7 @@ def gaussian_mmd(x: Tensor, y: Tensor, sigma: float = 10.0) -> Tensor:
     S. Jayasumana et al., "Rethinking FID: Towards a Better Evaluation Metric for Image Generation", CVPR 2024 (CMMD,
     whose published code multiplies this by 1000); A. Gretton et al., "A Kernel Two-Sample Test", 2012, equation 5.
     """
-    check_features("gaussian_mmd", x=x, y=y)
+    _check("gaussian_mmd", x, y)
     checks.check_number("gaussian_mmd", "sigma", sigma)
     if not sigma > 0:
         raise ValueError(f"gaussian_mmd: sigma must be positive, got {sigma}")

@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .class_frechet_distance import ClassFrechetDistance
+    from .frechet_distance import FrechetDistance
     from .inception_score import InceptionScore
     from .kernel_distance import KernelDistance
     from .maximum_mean_discrepancy import MaximumMeanDiscrepancy
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from .precision_recall_density_coverage import PrecisionRecallDensityCoverage
 
 _MODULES = {
+    "ClassFrechetDistance": "class_frechet_distance",
+    "FrechetDistance": "frechet_distance",
     "InceptionScore": "inception_score",
     "KernelDistance": "kernel_distance",
     "MaximumMeanDiscrepancy": "maximum_mean_discrepancy",
@@ -24,6 +28,8 @@ _MODULES = {
 }
 
 __all__ = [
+    "ClassFrechetDistance",
+    "FrechetDistance",
     "InceptionScore",
     "KernelDistance",
     "MaximumMeanDiscrepancy",

@@ -188,6 +188,7 @@ class FeatureMetric(torchmetrics.Metric):
         for name, state in self._agree(states, width, dtype).items():
             setattr(self, name, state)
         super()._reduce_states(self._agree(incoming_state, width, dtype))
+        self._changed()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         seen = any(prefix + name in state_dict for name in self._defaults)
@@ -197,7 +198,11 @@ class FeatureMetric(torchmetrics.Metric):
             for name in self._defaults:
                 state = getattr(self, name)
                 setattr(self, name, state.clone() if isinstance(state, Tensor) else [part.clone() for part in state])
-            self._computed, self._update_count = None, max(1, self._update_count)
+            self._changed()
+
+    def _changed(self) -> None:
+        """Say that there are samples, and no result of them yet, as after an update."""
+        self._computed, self._update_count = None, max(1, self._update_count)
 
     # Features
 
@@ -230,7 +235,7 @@ class PairMetric(FeatureMetric):
 
     Parameters
     ----------
-    kind : str
+    real_kind, fake_kind : str
         What is kept of each side: ``FEATURES``, or only their ``MOMENTS``.
     reset_real_features : bool
         Whether ``reset`` also forgets the real images.
@@ -240,7 +245,8 @@ class PairMetric(FeatureMetric):
 
     def __init__(
         self,
-        kind: str,
+        real_kind: str,
+        fake_kind: str,
         feature: str | int | nn.Module | None,
         normalize: bool,
         reset_real_features: bool,
@@ -251,12 +257,12 @@ class PairMetric(FeatureMetric):
             given = type(reset_real_features).__name__
             raise TypeError(f"{self._name}: reset_real_features must be a bool, got {given}")
         self._keep_real = not reset_real_features
-        self._kind = kind
-        for side in ("real", "fake"):
+        self._sides = {True: f"real_{real_kind}", False: f"fake_{fake_kind}"}
+        for name, kind in zip(self._sides.values(), (real_kind, fake_kind), strict=True):
             if kind == MOMENTS:
-                self._add_moments(f"{side}_{kind}")
+                self._add_moments(name)
             else:
-                self._add_store(f"{side}_{kind}")
+                self._add_store(name)
 
     def update(self, imgs: Tensor, real: bool) -> None:
         """Take a batch.
@@ -277,4 +283,4 @@ class PairMetric(FeatureMetric):
         """
         if not isinstance(real, bool):
             raise TypeError(f"{self._name}: real must be a bool, got {type(real).__name__}")
-        self._take(f"{'real' if real else 'fake'}_{self._kind}", self._extract("imgs", imgs))
+        self._take(self._sides[real], self._extract("imgs", imgs))

@@ -18,7 +18,7 @@ __all__ = ["InceptionScore"]
 class InceptionScore(FeatureMetric):
     r"""How sure a classifier is of each image, and how diverse its answers are, by splits of the images.
 
-    Takes the place of ``torchmetrics.image.InceptionScore``.
+    Takes the place of ``torchmetrics.image.inception.InceptionScore``.
 
     Parameters
     ----------

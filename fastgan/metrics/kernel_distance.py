@@ -18,7 +18,7 @@ __all__ = ["KernelDistance"]
 class KernelDistance(PairMetric):
     r"""Squared maximum mean discrepancy with a polynomial kernel: mean and deviation over random subsets.
 
-    Takes the place of ``torchmetrics.image.KernelInceptionDistance``.
+    Takes the place of ``torchmetrics.image.kid.KernelInceptionDistance``.
 
     Parameters
     ----------
@@ -73,6 +73,7 @@ class KernelDistance(PairMetric):
             if isinstance(given, bool) or not isinstance(given, int) or given < least:
                 raise ValueError(f"KernelDistance: {argument} must be an integer of at least {least}, got {given!r}")
         super().__init__(
+            FEATURES,
             FEATURES,
             feature,
             normalize,

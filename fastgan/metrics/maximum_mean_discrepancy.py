@@ -62,6 +62,7 @@ class MaximumMeanDiscrepancy(PairMetric):
             raise ValueError(f"MaximumMeanDiscrepancy: sigma must be positive, got {sigma}")
         super().__init__(
             FEATURES,
+            FEATURES,
             feature,
             normalize,
             reset_real_features,

@@ -43,17 +43,19 @@ def add(moments: Tensor, samples: Tensor) -> None:
     n = len(samples)
     if n == 0:
         return
-    x = samples.to(torch.float64)
-    centre = x.mean(0)
-    before = moments[-1, 0].clone()
-    shift = (centre - moments[-2]) * torch.sqrt(before * n / (before + n))
-    # What the distance of the two means adds is one more row.
-    rows = torch.cat([x - centre, shift[None]])
-    for start in range(0, x.shape[1], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        columns = slice(0, min(start + _BLOCK, x.shape[1]))
-        moments[:-2][block, columns].addmm_(rows[:, block].T, rows[:, columns])
-    moments[-2].add_((centre - moments[-2]) * (n / (before + n)))
+    rows = moments.new_empty(n + 1, samples.shape[1])
+    rows[:n] = samples
+    centre = rows[:n].mean(0)
+    rows[:n] -= centre
+    # What the distance of the two means adds to the scatter is one more row.
+    total = moments[-1, 0] + n
+    shift = centre - moments[-2]
+    rows[n] = shift * torch.sqrt(moments[-1, 0] * n / total)
+    d = samples.shape[1]
+    for start in range(0, d, _BLOCK):
+        end = min(start + _BLOCK, d)
+        moments[start:end, :end].addmm_(rows[:, start:end].T, rows[:, :end])
+    moments[-2].add_(shift * (n / total))
     moments[-1].add_(n)
 
 
@@ -64,7 +66,7 @@ def merge(parts: Tensor) -> Tensor:
         n, m = merged[-1, 0].clone(), part[-1, 0]
         total = (n + m).clamp(min=1)
         shift = part[-2] - merged[-2]
-        merged[:-2].add_(part[:-2]).addr_(shift, shift, alpha=float(n * m / total))
+        merged[:-2].add_(part[:-2]).addr_(shift, shift * (n * m / total))
         merged[-2].add_(shift * (m / total))
         merged[-1].add_(m)
     return merged

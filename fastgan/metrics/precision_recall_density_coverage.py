@@ -60,6 +60,7 @@ class PrecisionRecallDensityCoverage(PairMetric):
             )
         super().__init__(
             FEATURES,
+            FEATURES,
             feature,
             normalize,
             reset_real_features,

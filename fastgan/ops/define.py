@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 
 from fastgan.ops.registry import OpTable
 
-__all__ = ["AUTOCAST_KEYS", "Op", "define_autocast", "define_autograd", "define_op", "will_run"]
+__all__ = ["AUTOCAST_KEYS", "Op", "define_autocast", "define_autograd", "define_op", "on_host", "will_run"]
 
 LIBRARY = torch.library.Library("fastgan", "DEF")
 AUTOCAST_KEYS = ("AutocastCPU", "AutocastCUDA")
@@ -68,6 +68,17 @@ def _ordinary(values: Sequence[Any]) -> bool:
         elif isinstance(value, torch.Tensor):
             return False
     return True
+
+
+def on_host(tensor: torch.Tensor) -> bool:
+    """Whether the values of `tensor` are there to be looked at, by the host and without waiting for a device."""
+    return (
+        not torch.compiler.is_compiling()
+        and tensor.device.type == "cpu"
+        and _ordinary((tensor,))
+        and forward_ad._current_level < 0
+        and not torch._C._are_functorch_transforms_active()
+    )
 
 
 class Op:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fastgan import features
 from fastgan.data import ImageData
-from fastgan.metrics.frechet import frechet_distance
+from fastgan.functional import frechet_distance_from_features
 
 from .recipe import Recipe
 
@@ -66,4 +66,4 @@ class FrechetEvaluator:
         for chunk in torch.arange(self._samples).split(_CHUNK):
             labels = None if self._labels is None else self._labels[chunk]
             extracted.append(self._extract(self._recipe.sample(generator, len(chunk), labels, random)))
-        return frechet_distance(self._real, torch.cat(extracted)).item()
+        return frechet_distance_from_features(self._real, torch.cat(extracted)).item()

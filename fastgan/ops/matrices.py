@@ -1,0 +1,49 @@
+"""What ops on batches of matrices share: their checks, and the precision that they compute in."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastgan.ops.define import on_host
+
+__all__ = ["check_finite", "check_like_matrices", "check_matrices", "check_square", "symmetrized"]
+
+
+def check_matrices(name: str, argument: str, matrix: Tensor) -> None:
+    """Raise unless `matrix` is a batch [B, m, n] of float32 or float64."""
+    if matrix.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name}: {argument} must be float32 or float64, got {matrix.dtype}")
+    if matrix.dim() != 3:
+        raise ValueError(f"{name}: {argument} must be [B, m, n], got {list(matrix.shape)}")
+
+
+def check_square(name: str, argument: str, matrix: Tensor) -> None:
+    """Raise unless `matrix` is a batch [B, n, n] of float32 or float64."""
+    check_matrices(name, argument, matrix)
+    if matrix.shape[1] != matrix.shape[2]:
+        raise ValueError(f"{name}: {argument} must be [B, n, n], got {list(matrix.shape)}")
+
+
+def check_finite(name: str, argument: str, tensor: Tensor) -> None:
+    """ValueError for NaN or infinity in a CPU tensor; on other devices they show in the result."""
+    # NumPy's view: reading a torch scalar is what must not happen on a GPU, and tests watch for it. One infinity or NaN
+    # makes the sum one.
+    if on_host(tensor) and not np.isfinite(tensor.detach().sum(dtype=torch.float64).numpy()):
+        raise ValueError(f"{name}: {argument} must be finite, got NaN or infinity")
+
+
+def check_like_matrices(name: str, argument: str, tensor: Tensor, shape: list[int], first: Tensor) -> None:
+    """Raise unless `tensor` has the `shape`, and the dtype and device of `first`."""
+    if tensor.dtype != first.dtype:
+        raise TypeError(f"{name}: {argument} must be {first.dtype}, got {tensor.dtype}")
+    if list(tensor.shape) != shape or tensor.device != first.device:
+        raise ValueError(
+            f"{name}: {argument} must be {shape} on {first.device}, got {list(tensor.shape)} on {tensor.device}"
+        )
+
+
+def symmetrized(matrix: Tensor) -> Tensor:
+    """The symmetric part of a batch of square matrices."""
+    return (matrix + matrix.mT) / 2
