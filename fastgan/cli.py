@@ -176,11 +176,12 @@ def evaluate(
         Path | None, typer.Option(help="File with the network's weights.", show_default="the name's own")
     ] = None,
     resize: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="How Inception's images are resized: clean, legacy_pytorch, legacy_tensorflow, antialiased_bilinear."
+            help="How Inception's images are resized: clean, legacy_pytorch, legacy_tensorflow, antialiased_bilinear.",
+            show_default="clean",
         ),
-    ] = "clean",
+    ] = None,
     samples: Annotated[
         int | None,
         typer.Option(min=1, help="Images on each side, at most.", show_default="all; of a run, as many as real ones"),

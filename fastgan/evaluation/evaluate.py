@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def evaluate(
     features: str,
     *,
     weights: Path | None = None,
-    resize: str = "clean",
+    resize: str | None = None,
     samples: int | None = None,
     batch_size: int = 64,
     seed: int = 0,
@@ -77,7 +78,11 @@ def evaluate(
     metrics : sequence of str
         Keys of ``fastgan.evaluation.scores.SCORES``.
     features : str
-        Name of the network: see ``fastgan.features.get``, also for ``weights`` and ``resize``.
+        Name of the network: see ``fastgan.features.get``, also for ``weights``.
+    weights : Path, optional
+        A file to load instead of the weights that the name stands for.
+    resize : str, optional
+        How Inception's images are resized, ``"clean"`` by default: see ``fastgan.features.resize.resize``.
     samples : int, optional
         Images on each side, drawn at random where there are more; by default all there are, and of a run as many as
         real ones, at most 50,000.
@@ -136,15 +141,19 @@ def evaluate(
     return result
 
 
-def _network(features: str, weights: Path | None, resize: str, device: torch.device) -> FeatureNetwork:
+def _network(features: str, weights: Path | None, resize: str | None, device: torch.device) -> FeatureNetwork:
+    if resize is not None and not features.startswith("inception"):
+        raise ConfigError(f"resize is for inception-v3 alone, {features} has its own")
     try:
-        return networks.get(features, weights, resize=resize).to(device)
+        return networks.get(features, weights, resize=resize or "clean").to(device)
     except (ValueError, ImportError, FileNotFoundError) as error:
         raise ConfigError(str(error)) from error
 
 
 def _check(metrics: Sequence[str], network: FeatureNetwork, counts: dict[str, int], device: torch.device) -> None:
     """Say before hours of work what the metrics will not take."""
+    if find_spec("torchmetrics") is None:
+        raise ConfigError('torchmetrics is missing; evaluation needs: pip install "fastgan[train,metrics]"')
     for metric in metrics:
         for name, count in counts.items():
             if count < SCORES[metric].at_least:
