@@ -15,7 +15,7 @@ DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 
 def cache_folder() -> Path:
-    """``$FASTGAN_DATA``, or ``~/.cache/fastgan``: where data sets, weights and features are kept."""
+    """``$FASTGAN_DATA``, or ``~/.cache/fastgan``: where fetched data sets are kept."""
     return Path(os.environ.get("FASTGAN_DATA") or Path.home() / ".cache" / "fastgan").expanduser()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .base import DataError
 
-__all__ = ["FolderData", "decode", "image_files"]
+__all__ = ["FolderData", "image_files"]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -50,9 +50,8 @@ class FolderData:
         self.strict = strict
         self._broken: set[int] = set()
         loose = image_files(path, recursive=False)
-        classes = [
-            (d, files) for d in sorted(path.iterdir()) if d.is_dir() and (files := image_files(d, recursive=True))
-        ]
+        folders = [d for d in sorted(path.iterdir()) if d.is_dir()]
+        classes = [(d, files) for d in folders if (files := image_files(d, recursive=True))]
         if loose and classes:
             raise DataError(
                 f"{path}: holds images ({loose[0].name}, ...) beside class subfolders ({classes[0][0].name}, ...); "
@@ -94,7 +93,7 @@ class FolderData:
             if candidate in self._broken:
                 continue
             try:
-                return candidate, decode(self._paths[candidate], self.image_size)
+                return candidate, _decode(self._paths[candidate], self.image_size)
             # Pillow's decoders raise many kinds of errors on damaged files; any of them means this file.
             except Exception as error:
                 message = f"{self._paths[candidate]}: broken image ({error})"
@@ -116,11 +115,9 @@ def _round(start: int, length: int) -> Iterator[int]:
     return ((start + step) % length for step in range(length))
 
 
-def decode(path: Path, size: int | None) -> np.ndarray:
-    """Read an image as uint8 [H, W, 3]: its central square at ``size`` × ``size`` pixels, or all of it as it is."""
+def _decode(path: Path, size: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with Image.open(path) as image:
-        rgb = image.convert("RGB")
         # fit cuts the central square and resizes in one pass.
-        return np.asarray(rgb if size is None else ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC))
+        return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC))

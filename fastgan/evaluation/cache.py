@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fastgan.data.fashion_mnist import cache_folder
+from fastgan.data.fetch import cache_folder
 
 __all__ = ["digest", "load", "save", "weights_digest"]
 

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fastgan.data import DataError, ImageData, open_data
 from fastgan.data.arrays import has_idx, open_npz
-from fastgan.data.folder import decode, image_files
+from fastgan.data.folder import image_files
 from fastgan.trainers.images import to_uint8
 from fastgan.trainers.run import load_run
 
@@ -122,11 +123,15 @@ class FolderSource:
         return [torch.stack(batch) for batch in batches]
 
     def _decode(self, index: int) -> Tensor:
+        from PIL import Image
+
         try:
-            return torch.from_numpy(decode(self._files[index], None).copy()).permute(2, 0, 1)
+            with Image.open(self._files[index]) as image:
+                pixels = np.array(image.convert("RGB"))
         # Pillow's decoders raise many kinds of errors on damaged files; any of them means this file.
         except Exception as error:
             raise DataError(f"{self._files[index]}: broken image ({error})") from error
+        return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 class RunSource:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
@@ -12,9 +14,9 @@ import pytest
 import torch
 
 from fastgan.data import DataError
-from fastgan.data.fetch import fetch_file, sha256
+from fastgan.data.fetch import Download, download
 from fastgan.features import get
-from fastgan.features.fetch import fetch_inception, find_inception
+from fastgan.features.fetch import fetch_inception, find_inception, sha256
 from fastgan.features.inception import OUTPUTS, InceptionV3, _Network
 from fastgan.features.resize import resize
 from tests.peers import peer
@@ -159,23 +161,25 @@ def server(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_fetched_file_is_the_published_one_or_absent(server: str, tmp_path: Path) -> None:
-    digest = sha256(tmp_path / "served" / "file")
+def _file(url: str, content: bytes) -> Download:
+    return Download(url, f"sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}", len(content))
+
+
+def test_download_is_the_published_file_or_absent(server: str, tmp_path: Path) -> None:
     path = tmp_path / "cache" / "file"
-    with pytest.raises(DataError, match=f"not the expected file, its SHA-256 is {digest} and must be 00"):
-        fetch_file(f"{server}/file", "00" * 32, path)
-    with pytest.raises(DataError, match="cannot be fetched: HTTP Error 404"):
-        fetch_file(f"{server}/other", digest, path)
+    with pytest.raises(DataError, match=r"weights: .*another file: expected 5 bytes with sha256-.*, got 9 bytes with"):
+        download("weights", _file(f"{server}/file", b"other"), path)
+    with pytest.raises(DataError, match=r"weights: .* cannot be downloaded \(.*404"):
+        download("weights", _file(f"{server}/none", b"published"), path)
     assert not list(path.parent.iterdir())
-    assert fetch_file(f"{server}/file", digest, path).read_bytes() == b"published"
-    assert list(path.parent.iterdir()) == [path]
+    download("weights", _file(f"{server}/file", b"published"), path)
+    assert path.read_bytes() == b"published" and list(path.parent.iterdir()) == [path]
 
 
 def test_weights_are_fetched_once(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTGAN_DATA", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("fastgan.features.fetch.INCEPTION_URL", f"{server}/file")
-    monkeypatch.setattr("fastgan.features.fetch.INCEPTION_SHA256", sha256(tmp_path / "served" / "file"))
+    monkeypatch.setattr("fastgan.features.fetch._INCEPTION", _file(f"{server}/file", b"published"))
     path = fetch_inception()
     assert path == tmp_path / "cache" / "features" / "file" and path.read_bytes() == b"published"
     (tmp_path / "served" / "file").unlink()
