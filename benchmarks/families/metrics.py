@@ -60,6 +60,11 @@ def _prdc(real: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
     return tuple(torch.tensor(result[name]) for name in ("precision", "recall", "density", "coverage"))
 
 
+def _prdc_float64(real: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
+    """Given float32, prdc rounds distances to it, and may count a pair otherwise."""
+    return _prdc(real.double(), fake.double())
+
+
 def _ours(real: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
     return precision_recall_density_coverage(real, fake, NEAREST_K)
 
@@ -104,14 +109,16 @@ def _by_eigenvalues(real: Tensor, fake: Tensor) -> Tensor:
     return (real.mean(0) - fake.mean(0)).square().sum() + first.trace() + second.trace() - 2 * trace
 
 
-def _case(name: str, n: int, d: int, ours: Function, peer: Side, reference: Function, flops: int, quick: bool) -> Case:
+def _case(
+    name: str, n: int, d: int, ours: Function, peers: list[Side], reference: Function, flops: int, quick: bool
+) -> Case:
     return Case(
         family="metrics",
         name=f"{name} {n}x{n}x{d} float32",
         workload={"metric": name, "samples": [n, n], "features": d, "dtype": "torch.float32"},
         inputs=_features(n, d),
         ours=[Side("fastgan", stateless(ours))],
-        peers=[peer],
+        peers=peers,
         reference=stateless(reference),
         dtype=torch.float32,
         bytes={FORWARD: 4 * 2 * n * d},
@@ -123,15 +130,15 @@ def _case(name: str, n: int, d: int, ours: Function, peer: Side, reference: Func
 
 def _prdc_case(n: int, d: int, quick: bool = False) -> Case:
     # Distances within each set once a pair, and between the sets.
-    peer = Side("prdc", stateless(_prdc))
-    return _case("precision to coverage", n, d, _ours, peer, _all_distances, 2 * d * 2 * n * n, quick)
+    peers = [Side("prdc", stateless(_prdc)), Side("prdc in float64", stateless(_prdc_float64))]
+    return _case("precision to coverage", n, d, _ours, peers, _all_distances, 2 * d * 2 * n * n, quick)
 
 
 def _frechet_case(n: int, d: int, quick: bool = False) -> Case:
     # One triangle of each scatter matrix; then a factorisation, a triangular product and eigenvalues.
     flops = 2 * n * d * d + 4 * d**3
-    peer = Side("torchmetrics", stateless(_torchmetrics))
-    return _case("Fréchet distance", n, d, _frechet, peer, _by_eigenvalues, flops, quick)
+    peers = [Side("torchmetrics", stateless(_torchmetrics))]
+    return _case("Fréchet distance", n, d, _frechet, peers, _by_eigenvalues, flops, quick)
 
 
 def cases(device: torch.device) -> list[Case]:

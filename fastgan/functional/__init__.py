@@ -8,7 +8,7 @@ from fastgan.functional.fir import downsample2d, filter2d, setup_filter, upfirdn
 from fastgan.functional.frechet import frechet_distance, frechet_distance_from_features
 from fastgan.functional.frechet_by_class import frechet_distance_by_class
 from fastgan.functional.kernels import gaussian_mmd, polynomial_mmd
-from fastgan.functional.matrices import product_nuclear_norm, sqrtm_psd, trace_sqrtm_product
+from fastgan.functional.matrices import product_nuclear_norm, psd_factor, sqrtm_psd, trace_sqrtm_product
 from fastgan.functional.minibatch import minibatch_stddev
 from fastgan.functional.modulation import modulated_conv2d
 from fastgan.functional.neighbours import kth_neighbour_distance
@@ -49,6 +49,7 @@ __all__ = [
     "polynomial_mmd",
     "precision_recall_density_coverage",
     "product_nuclear_norm",
+    "psd_factor",
     "setup_filter",
     "sign_bits",
     "spectral_conv",

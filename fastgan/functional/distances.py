@@ -42,8 +42,11 @@ def tiles(length: int) -> Iterator[slice]:
 
 def _tile_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 where torch's products of it are of float32's accuracy, else float64."""
-    rounds_less = dtype != torch.float64 and torch.get_float32_matmul_precision() == "highest"
-    return torch.float32 if rounds_less else torch.float64
+    try:
+        exact = torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # what was set for one backend has no common name
+        exact = False
+    return torch.float32 if exact and dtype != torch.float64 else torch.float64
 
 
 class Points:

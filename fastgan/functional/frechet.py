@@ -22,6 +22,7 @@ def frechet_distance(
     mu2: Tensor,
     sigma2: Tensor,
     *,
+    factor1: Tensor | None = None,
     return_error: Literal[False] = False,
     rtol: float | None = None,
 ) -> Tensor: ...
@@ -29,12 +30,26 @@ def frechet_distance(
 
 @overload
 def frechet_distance(
-    mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor, *, return_error: Literal[True], rtol: float | None = None
+    mu1: Tensor,
+    sigma1: Tensor,
+    mu2: Tensor,
+    sigma2: Tensor,
+    *,
+    factor1: Tensor | None = None,
+    return_error: Literal[True],
+    rtol: float | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 
 
 def frechet_distance(
-    mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor, *, return_error: bool = False, rtol: float | None = None
+    mu1: Tensor,
+    sigma1: Tensor,
+    mu2: Tensor,
+    sigma2: Tensor,
+    *,
+    factor1: Tensor | None = None,
+    return_error: bool = False,
+    rtol: float | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Fréchet distance between Gaussians, the square of their 2-Wasserstein distance.
 
@@ -48,7 +63,7 @@ def frechet_distance(
     sigma1, sigma2 : Tensor
         Covariances ``[..., d, d]``, symmetric positive semi-definite, of any rank. All batches broadcast. float32,
         float64, float16 or bfloat16, one dtype for all.
-    return_error, rtol
+    factor1, return_error, rtol
         As in :func:`trace_sqrtm_product`; the error is that of the distance.
 
     Returns
@@ -78,7 +93,7 @@ def frechet_distance(
             f"{name}: sigma2 must have d = {sigma1.shape[-1]} to match sigma1 {list(sigma1.shape)}, "
             f"got {list(sigma2.shape)}"
         )
-    trace, error = trace_sqrtm_product(sigma1, sigma2, return_error=True, rtol=rtol)
+    trace, error = trace_sqrtm_product(sigma1, sigma2, factor1=factor1, return_error=True, rtol=rtol)
     mu1, sigma1, mu2, sigma2 = (z.to(accumulator(z.dtype)) for z in (mu1, sigma1, mu2, sigma2))
     total = (mu1 - mu2).square().sum(-1) + traces(sigma1) + traces(sigma2)
     distance = total - 2 * trace

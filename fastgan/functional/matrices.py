@@ -11,12 +11,13 @@ from fastgan.ops import checks
 from fastgan.ops.layout import accumulator
 from fastgan.ops.matrices import check_finite
 from fastgan.ops.product_nuclear_norm import product_nuclear_norm as _product_nuclear_norm
+from fastgan.ops.psd_factor import factors
 from fastgan.ops.registry import current_backend
 from fastgan.ops.sqrtm_psd import sqrtm_psd as _sqrtm_psd
 from fastgan.ops.symmetric_eigh import symmetric_eigh as _symmetric_eigh
 from fastgan.ops.trace_sqrtm_product import trace_sqrtm_product as _trace_sqrtm_product
 
-__all__ = ["product_nuclear_norm", "sqrtm_psd", "trace_sqrtm_product"]
+__all__ = ["product_nuclear_norm", "psd_factor", "sqrtm_psd", "trace_sqrtm_product"]
 
 
 def _check_square(name: str, argument: str, matrix: Tensor) -> None:
@@ -28,7 +29,7 @@ def _check_square(name: str, argument: str, matrix: Tensor) -> None:
 
 def _check_pair(name: str, first: str, x: Tensor, second: str, y: Tensor) -> torch.Size:
     """The shape that the two batches broadcast to; their last dimension must agree."""
-    if y.dtype != x.dtype:
+    if y.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(f"{name}: {second} must have {first}'s dtype {x.dtype}, got {y.dtype}")
     if y.device != x.device:
         raise ValueError(f"{name}: {second} must be on {first}'s device {x.device}, got {y.device}")
@@ -52,12 +53,24 @@ def _check_rtol(name: str, rtol: float | None) -> None:
             raise ValueError(f"{name}: rtol must be None or above 0, got {rtol}")
 
 
-def _batched(x: Tensor, batch: torch.Size) -> Tensor:
-    """[..., m, n] as [B, m, n] of the dtype that it is computed in; a single matrix stays one in memory."""
-    x = x.to(accumulator(x.dtype))
+def _batched(x: Tensor, batch: torch.Size, dtype: torch.dtype) -> Tensor:
+    """[..., m, n] as [B, m, n] of a dtype; a single matrix stays one in memory."""
+    x = x.to(dtype)
     if x.dim() == 2:
         return x.expand(batch.numel(), *x.shape)
     return x.expand(*batch, *x.shape[-2:]).reshape(batch.numel(), *x.shape[-2:])
+
+
+def _check_factor(name: str, factor1: Tensor, sigma1: Tensor) -> None:
+    checks.check_floating(name, "factor1", factor1)
+    if factor1.dtype != sigma1.dtype:
+        raise TypeError(f"{name}: factor1 must have sigma1's dtype {sigma1.dtype}, got {factor1.dtype}")
+    if factor1.shape[:-1] != sigma1.shape[:-1] or factor1.device != sigma1.device:
+        expected = f"[{', '.join(map(str, sigma1.shape[:-1]))}, r]"
+        raise ValueError(
+            f"{name}: factor1 must be {expected} on {sigma1.device} to match sigma1, got {list(factor1.shape)} on "
+            f"{factor1.device}"
+        )
 
 
 def check_error(name: str, error: Tensor, scale: Tensor, rtol: float | None) -> None:
@@ -73,18 +86,33 @@ def check_error(name: str, error: Tensor, scale: Tensor, rtol: float | None) -> 
 
 @overload
 def trace_sqrtm_product(
-    sigma1: Tensor, sigma2: Tensor, *, return_error: Literal[False] = False, rtol: float | None = None
+    sigma1: Tensor,
+    sigma2: Tensor,
+    *,
+    factor1: Tensor | None = None,
+    return_error: Literal[False] = False,
+    rtol: float | None = None,
 ) -> Tensor: ...
 
 
 @overload
 def trace_sqrtm_product(
-    sigma1: Tensor, sigma2: Tensor, *, return_error: Literal[True], rtol: float | None = None
+    sigma1: Tensor,
+    sigma2: Tensor,
+    *,
+    factor1: Tensor | None = None,
+    return_error: Literal[True],
+    rtol: float | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 
 
 def trace_sqrtm_product(
-    sigma1: Tensor, sigma2: Tensor, *, return_error: bool = False, rtol: float | None = None
+    sigma1: Tensor,
+    sigma2: Tensor,
+    *,
+    factor1: Tensor | None = None,
+    return_error: bool = False,
+    rtol: float | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Trace of the square root of a product of covariances, :math:`\operatorname{tr}(\Sigma_1 \Sigma_2)^{1/2}`.
 
@@ -96,6 +124,9 @@ def trace_sqrtm_product(
     sigma1, sigma2 : Tensor
         ``[..., d, d]``, symmetric positive semi-definite, of any rank; batches broadcast. float32, float64, float16 or
         bfloat16. On the CPU everything is computed in float64, and the lower triangles are read.
+    factor1 : Tensor, optional
+        :func:`psd_factor` of sigma1, ``[..., d, r]``, where it is known; a constant of sigma1's dtype. It saves
+        the time to factor sigma1 again.
     return_error : bool, default False
         Whether to return the estimated error as well.
     rtol : float, optional
@@ -108,8 +139,8 @@ def trace_sqrtm_product(
     trace : Tensor
         ``[...]``, in float32 for half types.
     error : Tensor
-        Its estimated absolute error, without a derivative. What the rounding of sigma itself does is not part of it.
-        Only with `return_error`.
+        Its estimated absolute error, without a derivative. Where the rank is deficient, what the rounding of sigma
+        itself does is not part of it. Only with `return_error`.
 
     Raises
     ------
@@ -133,8 +164,12 @@ def trace_sqrtm_product(
     _check_square(name, "sigma2", sigma2)
     batch = _check_pair(name, "sigma1", sigma1, "sigma2", sigma2)
     _check_rtol(name, rtol)
-    s1, s2 = _batched(sigma1, batch), _batched(sigma2, batch)
-    trace, error = _trace_sqrtm_product(s1, s2, None, rtol, current_backend())
+    dtype = accumulator(sigma1.dtype)
+    s1, s2 = _batched(sigma1, batch, dtype), _batched(sigma2, batch, dtype)
+    if factor1 is not None:
+        _check_factor(name, factor1, sigma1)
+        factor1 = _batched(factor1.detach(), batch, dtype)
+    trace, error = _trace_sqrtm_product(s1, s2, factor1, rtol, current_backend())
     if rtol is not None:
         traces = [s.diagonal(dim1=-2, dim2=-1).sum(-1) for s in (s1, s2)]
         check_error(name, error, (traces[0] * traces[1]).sqrt(), rtol)
@@ -205,13 +240,44 @@ def product_nuclear_norm(
         check_finite(name, argument, tensor)
     batch = _check_pair(name, "x", x, "y", y)
     _check_rtol(name, rtol)
-    u, v = _batched(x, batch), _batched(y, batch)
+    dtype = accumulator(x.dtype)
+    u, v = _batched(x, batch, dtype), _batched(y, batch, dtype)
     norm, error = _product_nuclear_norm(u, v, rtol, current_backend())
     if rtol is not None:
         scale = torch.linalg.vector_norm(u, dim=(1, 2)) * torch.linalg.vector_norm(v, dim=(1, 2))
         check_error(name, error, scale, rtol)
     norm, error = norm.reshape(batch), error.reshape(batch)
     return (norm, error) if return_error else norm
+
+
+def psd_factor(sigma: Tensor) -> Tensor:
+    r"""Factor a covariance on the CPU, in float64: the A with :math:`\Sigma = A A^T` and as many columns as its rank.
+
+    Parameters
+    ----------
+    sigma : Tensor
+        ``[d, d]``, symmetric positive semi-definite, whose lower triangle is read; float32, float64, float16 or
+        bfloat16, on any device.
+
+    Returns
+    -------
+    Tensor
+        ``[d, r]``, float64, on the CPU, without a derivative: Cholesky's lower triangle at full rank, and otherwise the
+        columns of Cholesky's factorisation with pivots that are beyond the rounding of sigma.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not floating point.
+    ValueError
+        For a matrix that is not square or not positive semi-definite, NaN and infinity.
+    """
+    name = "psd_factor"
+    sigma = sigma.detach().cpu()
+    _check_square(name, "sigma", sigma)
+    if sigma.dim() != 2:
+        raise ValueError(f"{name}: sigma must be [d, d], got {list(sigma.shape)}")
+    return factors(name, "sigma", sigma[None])[0].matrix
 
 
 def sqrtm_psd(matrix: Tensor) -> Tensor:
@@ -248,7 +314,7 @@ def sqrtm_psd(matrix: Tensor) -> Tensor:
     name = "sqrtm_psd"
     _check_square(name, "matrix", matrix)
     batch = matrix.shape[:-2]
-    m = _batched(matrix, batch)
+    m = _batched(matrix, batch, accumulator(matrix.dtype))
     backend = current_backend()
     eigenvalues, vectors = _symmetric_eigh(m.detach(), True, backend)
     return _sqrtm_psd(m, eigenvalues, vectors, backend).reshape(matrix.shape).to(matrix.dtype)

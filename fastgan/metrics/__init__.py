@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .class_frechet_distance import ClassFrechetDistance
     from .frechet_distance import FrechetDistance
+    from .frechet_distance_infinity import FrechetDistanceInfinity
     from .inception_score import InceptionScore
     from .kernel_distance import KernelDistance
     from .maximum_mean_discrepancy import MaximumMeanDiscrepancy
     from .parzen_log_likelihood import ParzenLogLikelihood
     from .precision_recall_density_coverage import PrecisionRecallDensityCoverage
+    from .reference import FrechetReference
 
 _MODULES = {
+    "FrechetDistanceInfinity": "frechet_distance_infinity",
+    "FrechetReference": "reference",
     "ClassFrechetDistance": "class_frechet_distance",
     "FrechetDistance": "frechet_distance",
     "InceptionScore": "inception_score",
@@ -30,6 +34,8 @@ _MODULES = {
 __all__ = [
     "ClassFrechetDistance",
     "FrechetDistance",
+    "FrechetDistanceInfinity",
+    "FrechetReference",
     "InceptionScore",
     "KernelDistance",
     "MaximumMeanDiscrepancy",

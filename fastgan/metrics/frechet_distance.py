@@ -10,6 +10,7 @@ from fastgan import functional
 
 from . import moments
 from .base import MOMENTS, PairMetric
+from .reference import FrechetReference
 
 __all__ = ["FrechetDistance"]
 
@@ -40,6 +41,8 @@ class FrechetDistance(PairMetric):
         Whether ``compute`` also returns the estimated absolute error of the computation.
     rtol : float, optional
         Error wanted, relative to (tr Σ₁ tr Σ₂)^½; ``compute`` raises where it is not reached.
+    reference : FrechetReference, optional
+        The real side, known already: no real images are then taken.
     kwargs : Any
         Of ``torchmetrics.Metric``.
 
@@ -65,6 +68,7 @@ class FrechetDistance(PairMetric):
         *,
         return_error: bool = False,
         rtol: float | None = None,
+        reference: FrechetReference | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -77,7 +81,7 @@ class FrechetDistance(PairMetric):
             antialias=antialias,
             **kwargs,
         )
-        self.return_error, self.rtol = return_error, rtol
+        self.return_error, self.rtol, self.reference = return_error, rtol, reference
         #: Estimated absolute error of the last distance, which repr shows.
         self.error: float | None = None
 
@@ -86,23 +90,34 @@ class FrechetDistance(PairMetric):
         error = "" if self.error is None else f", estimated error {self.error:.1e}"
         return f"{self._name}({self.title}{error})"
 
+    def update(self, imgs: Tensor, real: bool) -> None:
+        """Take a batch, as ``PairMetric.update``; ValueError for real images where there is a reference."""
+        if real is True and self.reference is not None:
+            raise ValueError("FrechetDistance: real must be False where there is a reference, got True")
+        super().update(imgs, real)
+
+    def _gaussian(self, side: str) -> tuple[Tensor, Tensor]:
+        seen = getattr(self, f"{side}_moments")
+        given = moments.number(seen)
+        if given < 2:
+            raise ValueError(f"FrechetDistance: {side} samples must be two at least, got {given}")
+        return moments.mean(seen), moments.covariance(seen)
+
     def compute(self) -> Tensor | tuple[Tensor, Tensor]:
         """The distance, with its estimated error where it was asked for.
 
         Raises
         ------
         ValueError
-            If a side has fewer than two samples.
+            If a side has fewer than two samples, or the reference features of another number.
         torch.linalg.LinAlgError
             If the estimated error exceeds ``rtol``.
         """
-        gaussians = []
-        for side in ("real", "fake"):
-            seen = getattr(self, f"{side}_moments")
-            if moments.number(seen) < 2:
-                given = moments.number(seen)
-                raise ValueError(f"FrechetDistance: {side} samples must be two at least, got {given}")
-            gaussians += [moments.mean(seen), moments.covariance(seen)]
-        distance, error = functional.frechet_distance(*gaussians, return_error=True, rtol=self.rtol)
+        fake = self._gaussian("fake")
+        if self.reference is not None:
+            distance, error = self.reference.distance(*fake, rtol=self.rtol)
+        else:
+            real = self._gaussian("real")
+            distance, error = functional.frechet_distance(*real, *fake, return_error=True, rtol=self.rtol)
         self.error = float(error)
         return (distance, error) if self.return_error else distance

@@ -119,8 +119,7 @@ class FrechetDistanceInfinity(PairMetric):
             for rows in tiles(len(new)):
                 moments.add(seen, fake[new[rows]])
             added = number
-            mean, covariance = moments.mean(seen), moments.covariance(seen)
-            results.append(reference.distance(mean, covariance, return_error=True, rtol=self.rtol))
+            results.append(reference.distance(moments.mean(seen), moments.covariance(seen), rtol=self.rtol))
         distances, errors = (torch.stack(parts) for parts in zip(*results, strict=True))
         line = torch.stack([torch.ones_like(distances), 1 / numbers.to(distances)], 1)
         weights = torch.linalg.pinv(line)[0]

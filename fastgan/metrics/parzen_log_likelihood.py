@@ -47,7 +47,10 @@ class ParzenLogLikelihood(FeatureMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(feature, False, **kwargs)
-        widths = torch.logspace(-1, 0, 10, dtype=torch.float64) if sigma is None else torch.as_tensor(sigma).double()
+        if sigma is None:
+            widths = torch.logspace(-1, 0, 10, dtype=torch.float64)
+        else:
+            widths = torch.as_tensor(sigma, dtype=torch.float64)
         if widths.dim() > 1 or widths.numel() == 0 or not (torch.isfinite(widths) & (widths > 0)).all():
             raise ValueError(f"ParzenLogLikelihood: sigma must be positive, one number or several, got {sigma}")
         self.sigma = widths.reshape(-1)

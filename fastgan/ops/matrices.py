@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from fastgan.ops.define import on_host
 
-__all__ = ["check_finite", "check_like_matrices", "check_matrices", "check_square", "symmetrized"]
+__all__ = ["check_finite", "check_like_matrices", "check_matrices", "check_square", "in_float64", "symmetrized"]
 
 
 def check_matrices(name: str, argument: str, matrix: Tensor) -> None:
@@ -42,6 +44,24 @@ def check_like_matrices(name: str, argument: str, tensor: Tensor, shape: list[in
         raise ValueError(
             f"{name}: {argument} must be {shape} on {first.device}, got {list(tensor.shape)} on {tensor.device}"
         )
+
+
+class _Cast(torch.autograd.Function):
+    """Tensor.to(dtype), whose own derivative names the device as well, as if it had to go there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.dtype = x.dtype
+        return x.to(dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _Cast.apply(grad, ctx.dtype), None
+
+
+def in_float64(x: Tensor) -> Tensor:
+    """`x` itself, or a copy that is differentiable to any order."""
+    return x if x.dtype == torch.float64 else _Cast.apply(x, torch.float64)
 
 
 def symmetrized(matrix: Tensor) -> Tensor:

@@ -10,6 +10,10 @@ from torch import Tensor
 
 __all__ = ["Factor", "factors"]
 
+#: A pivot above this share of its diagonal element is no rounding, however much of it earlier pivots amplify: of as
+#: many samples as features, whose covariance has no full rank, Cholesky's last pivot is seen to reach 1e-10.
+_CERTAIN = 1e-8
+
 
 class Factor(NamedTuple):
     """``sigma = matrix matrixᵀ``.
@@ -19,7 +23,7 @@ class Factor(NamedTuple):
     matrix : Tensor
         [d, rank], float64.
     triangular : bool
-        Whether it is lower triangular, which it is where it has full rank.
+        Whether it is lower triangular, which Cholesky's of full rank is.
     dropped : float
         The trace of what the factor leaves out of sigma, beyond rounding.
     """
@@ -27,11 +31,6 @@ class Factor(NamedTuple):
     matrix: Tensor
     triangular: bool
     dropped: float
-
-
-def _pivot_tolerance(dtype: torch.dtype, d: int) -> float:
-    """Pivots below this share of their diagonal element may be rounding alone."""
-    return torch.finfo(dtype).eps * max(d, 64)
 
 
 def factors(name: str, argument: str, sigma: Tensor) -> list[Factor]:
@@ -44,45 +43,47 @@ def factors(name: str, argument: str, sigma: Tensor) -> list[Factor]:
     matrix = sigma.double()
     lower, info = torch.linalg.cholesky_ex(matrix)
     pivots, diagonals = lower.diagonal(dim1=1, dim2=2).square(), matrix.diagonal(dim1=1, dim2=2)
-    tolerance = _pivot_tolerance(sigma.dtype, sigma.shape[1])
-    full_rank = ((info == 0) & (pivots > tolerance * diagonals).all(1)).numpy()
-    return [
-        Factor(lower[i], True, 0.0) if full_rank[i] else _pivoted(name, argument, matrix[i], tolerance)
-        for i in range(len(sigma))
-    ]
+    exists = (info == 0).numpy()
+    certain = (pivots > _CERTAIN * diagonals).all(1).numpy()
+    result = []
+    for i in range(len(sigma)):
+        triangle = Factor(lower[i], True, 0.0)
+        if not (exists[i] and certain[i]):
+            pivoted = _pivoted(name, argument, matrix[i], torch.finfo(sigma.dtype).eps)
+            if not exists[i] or pivoted.matrix.shape[1] < sigma.shape[1]:
+                triangle = pivoted
+        result.append(triangle)
+    return result
 
 
-def _pivoted(name: str, argument: str, sigma: Tensor, tolerance: float) -> Factor:
-    """The factor of a matrix of deficient rank, scaled to a unit diagonal so that rounding is the same in all rows."""
+def _pivoted(name: str, argument: str, sigma: Tensor, eps: float) -> Factor:
+    """The factor of a matrix of deficient rank, in which pivots that may be rounding count as 0."""
     diagonal = sigma.diagonal().numpy()
-    if (diagonal < 0).any():
+    largest = max(diagonal.max(), 0.0)
+    # A few times d^½ eps is seen of float64, and some times that after rotations. Other types are rounded from more.
+    d = len(diagonal)
+    tolerance = largest * eps * (max(d, 64) if eps == torch.finfo(torch.float64).eps else d**0.5)
+    lower = np.tril(sigma.numpy())
+    rows = torch.from_numpy(_pivoted_cholesky(lower, tolerance))
+    residual = np.abs(lower - np.tril((rows @ rows.mT).numpy())).max()
+    if diagonal.min() < 0 or residual > largest * eps**0.5:
         raise ValueError(
-            f"{name}: {argument} must be positive semi-definite, got a diagonal element of {diagonal.min():.3g}"
+            f"{name}: {argument} must be positive semi-definite, got a matrix with diagonal elements of "
+            f"{diagonal.min():.3g} to {largest:.3g} that differs by {residual:.3g} from the one its pivots give"
         )
-    scale = np.where(diagonal > 0, np.sqrt(diagonal), 1.0)
-    scaled = np.tril(sigma.numpy()) / np.outer(scale, scale)
-    rows = torch.from_numpy(_pivoted_cholesky(scaled, tolerance))
-    left = diagonal / scale**2 - rows.square().sum(1).numpy()  # what the factor leaves of the unit diagonal
-    residual = torch.from_numpy(scaled - np.tril((rows @ rows.mT).numpy()))
-    worst = residual.abs().max().item() if residual.numel() else 0.0
-    if worst > tolerance**0.5:
-        raise ValueError(
-            f"{name}: {argument} must be positive semi-definite, got one that differs by {worst:.3g} of its diagonal "
-            "from any such matrix that its pivots give"
-        )
-    dropped = float((np.where(left > tolerance, left, 0.0) * scale**2).sum())
-    return Factor(rows * torch.from_numpy(scale)[:, None], False, dropped)
+    dropped = diagonal - rows.square().sum(1).numpy()
+    return Factor(rows, False, float(dropped[dropped > tolerance].sum()))
 
 
-def _pivoted_cholesky(matrix: np.ndarray, tolerance: float) -> np.ndarray:
-    """[d, rank] from the lower triangle of a matrix with a unit diagonal, as far as pivots exceed the tolerance."""
+def _pivoted_cholesky(lower: np.ndarray, tolerance: float) -> np.ndarray:
+    """[d, rank] from the lower triangle of a matrix, as far as pivots exceed the tolerance."""
     try:
         from scipy.linalg.lapack import dpstrf
     except ImportError:  # eigenvectors, ten times as slow
-        eigenvalues, vectors = np.linalg.eigh(matrix)
+        eigenvalues, vectors = np.linalg.eigh(lower)
         kept = eigenvalues > tolerance
         return vectors[:, kept] * np.sqrt(eigenvalues[kept])
-    factor, pivots, rank, _ = dpstrf(np.asfortranarray(matrix), tol=tolerance, lower=1, overwrite_a=1)
-    rows = np.empty((len(matrix), rank))
+    factor, pivots, rank, _ = dpstrf(np.asfortranarray(lower), tol=tolerance, lower=1, overwrite_a=1)
+    rows = np.empty((len(lower), rank))
     rows[pivots - 1] = np.tril(factor)[:, :rank]
     return rows

@@ -52,31 +52,43 @@ def of_matrices(matrix: Tensor, scale: Tensor, rtol: float | None) -> tuple[Tens
 
 
 def of_factors(a: Factor, b: Factor, rtol: float | None) -> tuple[Tensor, Tensor]:
-    """The sum of the singular values of ``aᵀ b`` and its error."""
+    """The sum of the singular values of ``aᵀ b`` and an estimate of its error."""
     norms = [torch.linalg.vector_norm(factor.matrix) for factor in (a, b)]
-    if a.triangular and b.triangular:
-        product = transposed_product(a.matrix, b.matrix)
-        total, error = _by_graded_eigenvalues(product, a.matrix, b.matrix)
-        if (error <= accuracy(rtol) * norms[0] * norms[1]).numpy():
-            return total, error
+    if not (a.triangular and b.triangular):
+        total, error = (x[0] for x in _by_singular_values((a.matrix.mT @ b.matrix)[None]))
+        # The nuclear norm of a product is at most that of the factors' Frobenius norms.
+        dropped = a.dropped**0.5 * norms[1] + b.dropped**0.5 * norms[0]
+        return total, error + dropped
+    product = transposed_product(a.matrix, b.matrix)
+    k = gram(product)
+    of_eigenvalues, of_rounding = _graded_errors(k, a.matrix, b.matrix)
+    if (of_eigenvalues <= accuracy(rtol) * norms[0] * norms[1]).numpy():
+        total, error = _by_eigenvalues(k[None])[0][0], of_eigenvalues
     else:
-        product = a.matrix.mT @ b.matrix
-    total, error = (x[0] for x in _by_singular_values(product[None]))
-    # The nuclear norm of a product is at most that of the factors' Frobenius norms.
-    dropped = a.dropped**0.5 * norms[1] + b.dropped**0.5 * norms[0]
-    return total, error + dropped
+        total, error = (x[0] for x in _by_singular_values(product[None]))
+    return total, error + of_rounding
 
 
-def _by_graded_eigenvalues(product: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum by the Gram matrix K of ``aᵀ b``, and an estimate of its error.
+def _graded_errors(k: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """What rounding does to the sum by way of the eigenvalues of K, the Gram matrix of ``aᵀ b``, and of the factors.
 
     Cholesky factors are graded, large columns first, and so is K. Small eigenvalues are then much better than eps times
     the largest: rounding changes K by E with ``|E_jk| < eps (K_jj K_kk)^½``, and the sum by ½ tr (E K^-½), less than
-    ½ eps Σ K_jj ((K⁻¹)_jj)^½ but for a small factor. The diagonal of K⁻¹ is estimated by random probes.
+    ½ eps Σ K_jj ((K⁻¹)_jj)^½ but for a small factor. It changes Σ₁ = a aᵀ in the same proportions, and the sum by less
+    than ½ eps Σ (Σ₁)_jj ((Σ₂)_jj (Σ₁⁻¹)_jj)^½; so for Σ₂. Random probes estimate the diagonals of inverses.
     """
-    k = gram(product)
-    total, _ = _by_eigenvalues(k[None])
-    probes = torch.randn(len(k), _PROBES, dtype=k.dtype, generator=torch.Generator().manual_seed(0))
-    solved = torch.linalg.solve_triangular(a.mT, probes, upper=True)
-    solved = torch.linalg.solve_triangular(b, solved, upper=False)
-    return total[0], (k.diagonal() * solved.square().mean(1).sqrt()).sum() * (5 * _EPS)
+
+    def solved(lower: Tensor, right: Tensor, transposed: bool) -> Tensor:
+        return torch.linalg.solve_triangular(lower.mT if transposed else lower, right, upper=transposed)
+
+    def root_of_diagonal(probed: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(probed, dim=1) / _PROBES**0.5
+
+    generator = torch.Generator().manual_seed(0)
+    probes = torch.randn(len(k), _PROBES, dtype=k.dtype, generator=generator)
+    of_a, of_b = (solved(factor, probes, True) for factor in (a, b))
+    of_k = solved(b, of_a, False)
+    deviations = [torch.linalg.vector_norm(factor, dim=1) for factor in (a, b)]
+    both = deviations[0] * deviations[1]
+    of_factors = both * (deviations[0] * root_of_diagonal(of_a) + deviations[1] * root_of_diagonal(of_b))
+    return 5 * _EPS * (k.diagonal() * root_of_diagonal(of_k)).sum(), 2 * _EPS * of_factors.sum()

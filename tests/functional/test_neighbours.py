@@ -46,12 +46,16 @@ def _pair(kind: str, seed: int) -> tuple[Tensor, Tensor, int]:
     if kind == "outlier":
         real[0] *= 1e4
         return real, fake, k
+    if kind == "shell":  # all others at one distance but for parts in 10⁷, where rounding swaps any number of them
+        real = torch.nn.functional.normalize(torch.randn(30, 64, generator=random))
+        real = torch.cat([torch.zeros(1, 64), real * (1 + 1e-7 * torch.randn(30, 1, generator=random))])
+        return real, real.flip(0)[:20], 5
     if kind == "mixed":
         return real.half(), fake.double(), k
     return real, fake, k
 
 
-@pytest.mark.parametrize("kind", ["plain", "grid", "collapsed", "far", "outlier", "mixed"])
+@pytest.mark.parametrize("kind", ["plain", "grid", "collapsed", "far", "outlier", "shell", "mixed"])
 def test_counts_and_distances_are_those_of_float64(kind: str, tile: int) -> None:
     for seed in range(12):
         real, fake, k = _pair(kind, seed)
@@ -81,6 +85,14 @@ def test_less_exact_products_are_not_used(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
     assert distances.Points.centre_of(real).dtype == torch.float64
     monkeypatch.undo()
+    products = torch.backends.mkldnn.matmul
+    before = products.fp32_precision
+    try:
+        products.fp32_precision = "bf16"
+        assert distances.Points.centre_of(real).dtype == torch.float64
+    finally:
+        products.fp32_precision = before
+    assert distances.Points.centre_of(real).dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(precision_recall_density_coverage(real, fake, 3), expected, rtol=1e-14, atol=0)
 

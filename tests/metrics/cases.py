@@ -54,6 +54,9 @@ def _cases() -> dict[str, Case]:
     return {
         "FrechetDistance": Case(lambda: metrics.FrechetDistance(None, return_error=True), _pair(offset=100.0)),
         "ClassFrechetDistance": Case(lambda: metrics.ClassFrechetDistance(None, "none"), labelled),
+        "FrechetDistanceInfinity": Case(
+            lambda: metrics.FrechetDistanceInfinity(None, num_points=4, min_fake=9), _pair(offset=100.0)
+        ),
         "KernelDistance": Case(lambda: metrics.KernelDistance(None, subsets=4, subset_size=12), _pair()),
         "PrecisionRecallDensityCoverage": Case(lambda: metrics.PrecisionRecallDensityCoverage(None, 3), _pair()),
         "MaximumMeanDiscrepancy": Case(lambda: metrics.MaximumMeanDiscrepancy(sigma=3.0), _pair()),

@@ -35,8 +35,15 @@ REGISTERED = [
     for backend, parameters in (("cpu", ALL), ("reference", ONE_EACH))
     for p in parameters
 ]
-#: Ops without a derivative of their own: that of spectral_conv is differentiated as a composition of others.
-NOT_DIFFERENTIABLE = ("double_backward", "spectral_conv_backward", "norm_act_conv2d_weight_gradient")
+#: Ops without a derivative of their own. Some backwards are differentiated as compositions of others.
+NOT_DIFFERENTIABLE = (
+    "double_backward",
+    "spectral_conv_backward",
+    "norm_act_conv2d_weight_gradient",
+    "product_nuclear_norm_backward",
+    "trace_sqrtm_product_backward",
+    "symmetric_eigh",
+)
 #: Names of samples that are also compiled for real; between them, every layout.
 INDUCTOR_SAMPLES = ("typical", "swish-channels_last", "channels_last", "gaps", "expanded")
 

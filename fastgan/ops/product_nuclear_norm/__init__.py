@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastgan.ops.define import define_autocast, define_autograd, define_op
-from fastgan.ops.matrices import check_like_matrices, check_matrices
+from fastgan.ops.matrices import check_like_matrices, check_matrices, in_float64
 from fastgan.ops.registry import OpTable
 from fastgan.ops.sqrtm_psd import trace_sqrtm
 
@@ -74,11 +74,13 @@ def _backward(ctx: Any, grad_norm: Tensor, _: Tensor | None) -> tuple[Tensor | N
 
 def _differentiable_backward(grad_norm: Tensor, x: Tensor, y: Tensor, backend: str | None) -> tuple[Tensor | None, ...]:
     # The norm is tr (M Mᵀ)^½ of any M with the same singular values; the triangle of a QR factorisation has them.
-    u, v = (torch.linalg.qr(z).R if z.shape[1] > z.shape[2] else z for z in (x, y))
+    u, v = (torch.linalg.qr(z).R if z.shape[1] > z.shape[2] else z for z in map(in_float64, (x, y)))
     if u.shape[1] > v.shape[1]:
         u, v = v, u
     m = u @ v.mT
-    return torch.autograd.grad(trace_sqrtm(m @ m.mT, backend), (x, y), grad_norm, create_graph=True, allow_unused=True)
+    return torch.autograd.grad(
+        trace_sqrtm(m @ m.mT, backend), (x, y), in_float64(grad_norm), create_graph=True, allow_unused=True
+    )
 
 
 def _second(ctx: Any, *_: Any) -> tuple[Tensor | None, ...]:

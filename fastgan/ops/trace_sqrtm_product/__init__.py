@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastgan.ops.define import define_autocast, define_autograd, define_op
-from fastgan.ops.matrices import check_like_matrices, check_square, symmetrized
+from fastgan.ops.matrices import check_like_matrices, check_square, in_float64, symmetrized
 from fastgan.ops.registry import OpTable
 from fastgan.ops.sqrtm_psd import trace_sqrtm
 
@@ -79,9 +79,9 @@ def _backward(ctx: Any, grad_trace: Tensor, _: Tensor | None) -> tuple[Tensor | 
 def _differentiable_backward(
     grad_trace: Tensor, sigma1: Tensor, sigma2: Tensor, backend: str | None
 ) -> tuple[Tensor | None, ...]:
-    lower = torch.linalg.cholesky_ex(symmetrized(sigma2)).L
-    trace = trace_sqrtm(lower.mT @ symmetrized(sigma1) @ lower, backend)
-    return torch.autograd.grad(trace, (sigma1, sigma2), grad_trace, create_graph=True, allow_unused=True)
+    lower = torch.linalg.cholesky_ex(symmetrized(in_float64(sigma2))).L
+    trace = trace_sqrtm(lower.mT @ symmetrized(in_float64(sigma1)) @ lower, backend)
+    return torch.autograd.grad(trace, (sigma1, sigma2), in_float64(grad_trace), create_graph=True, allow_unused=True)
 
 
 def _second(ctx: Any, *_: Any) -> tuple[Tensor | None, ...]:

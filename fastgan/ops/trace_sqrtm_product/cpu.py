@@ -29,9 +29,9 @@ def trace_sqrtm_product(
     else:
         first = [Factor(a, a.shape[0] == a.shape[1], 0.0) for a in factor1.double()]
     second = factors(_NAME, "sigma2", sigma2)
-    results = torch.stack([torch.stack(of_factors(a, b, rtol)) for a, b in zip(first, second, strict=True)])
-    trace, error = results.to(sigma1.dtype).unbind(1)
-    return trace.contiguous(), error.contiguous()
+    sums = [of_factors(a, b, rtol) for a, b in zip(first, second, strict=True)]
+    trace, error = (torch.stack(part).to(sigma1.dtype) for part in zip(*sums, strict=True))
+    return trace, error
 
 
 def trace_sqrtm_product_backward(grad_trace: Tensor, sigma1: Tensor, sigma2: Tensor) -> tuple[Tensor, Tensor]:

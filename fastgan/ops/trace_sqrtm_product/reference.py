@@ -25,9 +25,10 @@ def _factor(sigma: Tensor) -> tuple[Tensor, Tensor]:
 def trace_sqrtm_product(
     sigma1: Tensor, sigma2: Tensor, factor1: Tensor | None, rtol: float | None
 ) -> tuple[Tensor, Tensor]:
-    (v1, r1), (v2, r2) = _factor(sigma1), _factor(sigma2)
-    a = v1 * r1[:, None] if factor1 is None else factor1.double()
-    trace, error = product_nuclear_norm(a.mT, (v2 * r2[:, None]).mT, rtol)
+    a, b = (v * r[:, None] for v, r in map(_factor, (sigma1, sigma2)))
+    if factor1 is not None:
+        a = factor1.double()
+    trace, error = product_nuclear_norm(a.mT, b.mT, rtol)
     return trace.to(sigma1.dtype), error.to(sigma1.dtype)
 
 
