@@ -1,10 +1,11 @@
-"""Getting files: any one with a known checksum, and Fashion-MNIST from Debian's package, without root.
+"""Getting files: ones with a known checksum, and Fashion-MNIST from Debian's package, without root.
 
 ``python -m fastgan.data.fetch`` fetches Fashion-MNIST and prints where it is.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import os
@@ -13,45 +14,71 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 from .arrays import has_idx
 from .base import DataError
 from .fashion_mnist import DEBIAN_FOLDER, DEBIAN_PACKAGE, cache_folder, find_fashion_mnist
 
-__all__ = ["fetch_fashion_mnist", "fetch_file", "sha256"]
+__all__ = ["Download", "cache_folder", "download", "fetch_fashion_mnist"]
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class Download:
+    """A file of a pinned version.
+
+    Attributes
+    ----------
+    url : str
+    integrity : str
+        Of its content, as the npm registry writes it: the algorithm, a hyphen, and the digest in base64.
+    size : int
+        In bytes.
+    """
+
+    url: str
+    integrity: str
+    size: int
 
 
-def fetch_file(url: str, digest: str, path: Path) -> Path:
-    """Download ``url`` to ``path``, which appears whole and with the SHA-256 ``digest``, or not at all.
+def download(name: str, file: Download, target: Path) -> None:
+    """Write a file to ``target``; nothing is left there unless all of it came, unharmed.
+
+    Parameters
+    ----------
+    name : str
+        Of what is fetched, for errors.
+    file : Download
+    target : Path
+        Replaced if it exists.
 
     Raises
     ------
     DataError
-        If it cannot be had, or is another file.
+        If the file cannot be had, is cut short, or is not the one that was published.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    algorithm, _, expected = file.integrity.partition("-")
+    digest = hashlib.new(algorithm)
+    target.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, so that the last step is a rename within one file system.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as temporary:
-        part = Path(temporary, path.name)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
+        part = Path(folder, "part")
         try:
-            with urllib.request.urlopen(url, timeout=60) as response, part.open("wb") as file:
-                shutil.copyfileobj(response, file)
+            with urllib.request.urlopen(file.url, timeout=60) as response, part.open("wb") as out:
+                while chunk := response.read(1 << 20):
+                    digest.update(chunk)
+                    out.write(chunk)
         except (OSError, http.client.HTTPException) as error:
-            raise DataError(f"{url} cannot be fetched: {error}") from error
-        if (found := sha256(part)) != digest:
-            raise DataError(f"{url}: not the expected file, its SHA-256 is {found} and must be {digest}")
-        os.replace(part, path)
-    return path
+            raise DataError(f"{name}: {file.url} cannot be downloaded ({error})") from error
+        found = base64.b64encode(digest.digest()).decode()
+        if found != expected:
+            size = part.stat().st_size
+            raise DataError(
+                f"{name}: {file.url} arrived damaged or is another file: expected {file.size:,} bytes with "
+                f"{file.integrity}, got {size:,} bytes with {algorithm}-{found}; nothing was kept, try again"
+            )
+        os.replace(part, target)
 
 
 def fetch_fashion_mnist() -> Path:

@@ -31,6 +31,8 @@ class TimmModel(FeatureNetwork):
         If timm is missing, or torchvision, which it imports.
     ValueError
         If timm has no such model.
+    FileNotFoundError
+        If ``weights`` do not exist, or cannot be fetched.
     """
 
     mean: Tensor
@@ -43,6 +45,8 @@ class TimmModel(FeatureNetwork):
             from timm.data import resolve_model_data_config
         except ImportError as error:
             raise ImportError(f"features timm:{name} need timm and torchvision: pip install timm ({error})") from error
+        if weights is not None and not Path(weights).is_file():
+            raise FileNotFoundError(f"features timm:{name}: no weights at {weights}")
         source = {} if weights is None else {"pretrained_cfg_overlay": {"file": str(weights)}}
         try:
             with torch.random.fork_rng(devices=[]):
@@ -51,7 +55,8 @@ class TimmModel(FeatureNetwork):
             raise ValueError(f"features timm:{name}: {error}") from error
         config = resolve_model_data_config(network)
         self.network = network.requires_grad_(False).eval()
-        self.dim = network.num_features
+        # Models whose head has a layer before the classifier name that one's size beside the feature maps'.
+        self.dim = getattr(network, "head_hidden_size", network.num_features)
         self.size = tuple(config["input_size"][1:])
         self.mode = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bicubic"
         whose = name if weights is None else f"{name} of {Path(weights).name}"

@@ -103,7 +103,7 @@ def _stand_in_for_timm(monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, An
     monkeypatch.setitem(sys.modules, "timm.data", data)
 
 
-def test_timm_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timm_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[dict[str, Any]] = []
     _stand_in_for_timm(monkeypatch, calls)
     before = torch.get_rng_state()
@@ -117,8 +117,12 @@ def test_timm_model(monkeypatch: pytest.MonkeyPatch) -> None:
     linear = network.network[1]  # type: ignore[index]
     expected = ((resized - mean) / std).flatten(1).float() @ linear.weight.T + linear.bias
     torch.testing.assert_close(network(images), expected, rtol=1e-4, atol=1e-4)
-    assert get("timm:tiny", Path("folder/mine.pth")).title == "timm's tiny of mine.pth at 12x10 px"
-    assert calls[1]["pretrained_cfg_overlay"] == {"file": "folder/mine.pth"}
+    weights = tmp_path / "mine.pth"
+    with pytest.raises(FileNotFoundError, match=r"timm:tiny: no weights at .*mine\.pth"):
+        get("timm:tiny", weights)
+    weights.touch()
+    assert get("timm:tiny", weights).title == "timm's tiny of mine.pth at 12x10 px"
+    assert calls[1]["pretrained_cfg_overlay"] == {"file": str(weights)}
     with pytest.raises(ValueError, match=r"features timm:huge: Unknown model \(huge\)"):
         get("timm:huge")
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.server
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 import torch
 
 from fastgan.data import DataError
-from fastgan.data.fetch import fetch_file, sha256
+from fastgan.data.fetch import Download, download
 from fastgan.features import get
-from fastgan.features.fetch import fetch_inception, find_inception
+from fastgan.features.fetch import fetch_inception, find_inception, sha256
 from fastgan.features.inception import OUTPUTS, InceptionV3, _Network
 from fastgan.features.resize import resize
+from tests.peers import peer
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +44,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def torch_fidelity(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """torch-fidelity's network; torchvision, which its other parts import, is not needed for it."""
-    for name in ("", ".datasets", ".transforms", ".transforms.functional"):
-        monkeypatch.setitem(sys.modules, f"torchvision{name}", MagicMock())
-    loaded = [name for name in sys.modules if name.split(".")[0] == "torch_fidelity"]
-    yield pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
-    for name in [name for name in sys.modules if name.split(".")[0] == "torch_fidelity" and name not in loaded]:
-        del sys.modules[name]
-
-
 def test_size_is_the_published_files() -> None:
     """It has 95,628,359 bytes: those of the tensors, and some 180 for each of them."""
     with torch.device("meta"):
@@ -63,13 +53,13 @@ def test_size_is_the_published_files() -> None:
     assert 95_628_359 - 250 * len(tensors) < sum(4 * tensor.numel() for tensor in tensors) < 95_628_359
 
 
-def test_features_are_torch_fidelitys(torch_fidelity: Any, weights: Path) -> None:
+def test_features_are_torch_fidelitys(weights: Path) -> None:
     """Layer names and shapes (its strict loading refuses others), pools, resizing and every output."""
-    extractor = torch_fidelity.FeatureExtractorInceptionV3
-    peer = extractor("inception", list(OUTPUTS), feature_extractor_weights_path=str(weights))
+    extractor = peer("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3
+    theirs = extractor("inception", list(OUTPUTS), feature_extractor_weights_path=str(weights))
     images = torch.randint(0, 256, (2, 3, 40, 53), dtype=torch.uint8)
     images[1, :2] //= 8
-    expected = peer(images)
+    expected = theirs(images)
     for output, features in zip(OUTPUTS, expected, strict=True):
         network = InceptionV3(weights, output, "legacy_tensorflow")
         result = network(images)
@@ -171,23 +161,25 @@ def server(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_fetched_file_is_the_published_one_or_absent(server: str, tmp_path: Path) -> None:
-    digest = sha256(tmp_path / "served" / "file")
+def _file(url: str, content: bytes) -> Download:
+    return Download(url, f"sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}", len(content))
+
+
+def test_download_is_the_published_file_or_absent(server: str, tmp_path: Path) -> None:
     path = tmp_path / "cache" / "file"
-    with pytest.raises(DataError, match=f"not the expected file, its SHA-256 is {digest} and must be 00"):
-        fetch_file(f"{server}/file", "00" * 32, path)
-    with pytest.raises(DataError, match="cannot be fetched: HTTP Error 404"):
-        fetch_file(f"{server}/other", digest, path)
+    with pytest.raises(DataError, match=r"weights: .*another file: expected 5 bytes with sha256-.*, got 9 bytes with"):
+        download("weights", _file(f"{server}/file", b"other"), path)
+    with pytest.raises(DataError, match=r"weights: .* cannot be downloaded \(.*404"):
+        download("weights", _file(f"{server}/none", b"published"), path)
     assert not list(path.parent.iterdir())
-    assert fetch_file(f"{server}/file", digest, path).read_bytes() == b"published"
-    assert list(path.parent.iterdir()) == [path]
+    download("weights", _file(f"{server}/file", b"published"), path)
+    assert path.read_bytes() == b"published" and list(path.parent.iterdir()) == [path]
 
 
 def test_weights_are_fetched_once(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTGAN_DATA", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("fastgan.features.fetch.INCEPTION_URL", f"{server}/file")
-    monkeypatch.setattr("fastgan.features.fetch.INCEPTION_SHA256", sha256(tmp_path / "served" / "file"))
+    monkeypatch.setattr("fastgan.features.fetch._INCEPTION", _file(f"{server}/file", b"published"))
     path = fetch_inception()
     assert path == tmp_path / "cache" / "features" / "file" and path.read_bytes() == b"published"
     (tmp_path / "served" / "file").unlink()
