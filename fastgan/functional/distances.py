@@ -64,7 +64,10 @@ class Points:
 
     def __init__(self, samples: Tensor, centre: Tensor) -> None:
         self.samples, self.centre = samples, centre
-        self.norms = torch.cat([self[rows].double().square_().sum(1) for rows in tiles(len(samples))])
+        # Results have their place beforehand: small tensors kept between large ones would keep the heap from shrinking.
+        self.norms = torch.empty(len(samples), dtype=torch.float64, device=samples.device)
+        for rows in tiles(len(samples)):
+            self.norms[rows] = self[rows].double().square_().sum(1)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -104,5 +107,7 @@ def tile_error(x: Points, a: Tensor, b: Tensor) -> Tensor:
 def exact_distances(x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Squared distances [P] between ``x[rows]`` and ``y[columns]``, by differences in float64."""
     chunk = max(1, _GATHERED // x.shape[1])
-    pairs = zip(rows.split(chunk), columns.split(chunk), strict=True)
-    return torch.cat([(x[i].double() - y[j].double()).square_().sum(1) for i, j in pairs])
+    result = torch.empty(len(rows), dtype=torch.float64, device=x.device)
+    for part, i, j in zip(result.split(chunk), rows.split(chunk), columns.split(chunk), strict=True):
+        part.copy_(x[i].double().sub_(y[j].double()).square_().sum(1))
+    return result
