@@ -155,6 +155,47 @@ def _norm_act(images: int, channels: int, size: int) -> Case:
     return Case(ours, stock, 8 * nbytes([x]) + 3 * nbytes([scale, shift]))
 
 
+def _pixel_norm(images: int, channels: int, size: int) -> Case:
+    """Progressive Growing's norm with leaky ReLU, forward and backward."""
+    x = _images(images, channels, size, size).requires_grad_()
+    grad = _images(images, channels, size, size)
+
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            y = functional.norm_act(x, norm="pixel", eps=1e-8, act="lrelu", alpha=0.2)
+        return torch.autograd.grad(y, x, grad)
+
+    def stock() -> object:
+        y = F.leaky_relu(x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8), 0.2)
+        return torch.autograd.grad(y, x, grad)
+
+    # Forward: x in, y out. Backward: x and grad in, x's out.
+    return Case(ours, stock, 5 * nbytes([x]))
+
+
+def _norm_act_upsample(images: int, c_in: int, c_out: int, size: int) -> Case:
+    """Class-conditional batch norm, ReLU, upsampling, convolution, bias, residual, and the next statistics; forward."""
+    x, weight = _images(images, c_in, size, size), _images(c_out, c_in, 3, 3)
+    bias, residual = torch.zeros(c_out).bfloat16(), _images(images, c_out, 2 * size, 2 * size)
+    scale, shift = torch.randn(images, c_in), torch.randn(images, c_in)
+
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            return functional.norm_act_upsample_conv2d(
+                x, weight, bias, scale=scale, shift=shift, training=True, act="relu", residual=residual,
+                return_statistics=True,
+            )  # fmt: skip
+
+    def stock() -> object:
+        y = F.batch_norm(x, None, None, training=True)
+        y = F.relu(torch.addcmul(shift[:, :, None, None].bfloat16(), y, scale[:, :, None, None].bfloat16()))
+        y = F.conv2d(F.interpolate(y, scale_factor=2), weight, bias, padding=1) + residual
+        return y, torch.var_mean(y, (0, 2, 3))
+
+    # x in for the statistics and again; weight, scales and residual in, y out.
+    return Case(ours, stock, nbytes([x, x, weight, bias, scale, shift, residual, residual]))
+
+
 def _upfirdn2d(images: int, channels: int, size: int, up: int) -> Case:
     """StyleGAN's resampling by 2 with the taps 1, 3, 3, 1, forward and backward; down, where not up."""
     x = _images(images, channels, size, size).requires_grad_()
@@ -175,19 +216,19 @@ def _upfirdn2d(images: int, channels: int, size: int, up: int) -> Case:
     return Case(ours, stock, 2 * nbytes([x, grad]))
 
 
-def _box_filter(batch: int) -> Case:
-    x = _images(batch, 96, 64, 64)
+def _box_filter(batch: int, channels: int = 96, size: int = 64) -> Case:
+    x = _images(batch, channels, size, size)
 
     def ours() -> object:
         with fastgan.use_backend("triton"):
             return functional.box_filter2d(x, padding=1, scale=0.25, act="relu")
 
     # x in, y out, which has one row and one column more.
-    return Case(ours, lambda: F.avg_pool2d(F.relu(x), 2, 1, 1), nbytes([x]) + nbytes([x]) * 65 * 65 // 64**2)
+    return Case(ours, lambda: F.avg_pool2d(F.relu(x), 2, 1, 1), nbytes([x]) + nbytes([x]) * (size + 1) ** 2 // size**2)
 
 
-def _upsample_add(batch: int) -> Case:
-    x, low = _images(batch, 96, 64, 64), _images(batch, 96, 32, 32)
+def _upsample_add(batch: int, channels: int = 96, size: int = 64) -> Case:
+    x, low = _images(batch, channels, size, size), _images(batch, channels, size // 2, size // 2)
 
     def ours() -> object:
         with fastgan.use_backend("triton"):
@@ -317,6 +358,28 @@ WORKLOADS = [
     ),
     *(_up(c_in, c_out, size, "quarter") for c_in, c_out, size in _UP),
     _up(*_UP[-1], "fused"),
+    _up(*_UP[-1], "phase"),
+    Workload(
+        "norm_act_upsample_conv2d conditional relu, bias, residual, statistics 32x192→96 at 64² bfloat16 channels_last,"
+        " forward",
+        partial(_norm_act_upsample, 32, *_UP[-1]),
+        partial(_norm_act_upsample, 2, 12, 6, 33),
+    ),
+    Workload(
+        "norm_act pixel lrelu 16x512 at 32² bfloat16 channels_last, forward + backward",
+        partial(_pixel_norm, 16, 512, 32),
+        partial(_pixel_norm, 2, 40, 9),
+    ),
+    Workload(
+        "box_filter2d relu 32x96 at 128² bfloat16 channels_last, forward",
+        partial(_box_filter, 32, 96, 128),
+        partial(_box_filter, 2, 6, 66),
+    ),
+    Workload(
+        "upsample_add 32x96 at 128² bfloat16 channels_last, forward",
+        partial(_upsample_add, 32, 96, 128),
+        partial(_upsample_add, 2, 6, 66),
+    ),
     *(
         Workload(
             f"conv2d_avg_pool2d relu 32x{channels} at {size}² bfloat16 channels_last, forward + backward",
