@@ -53,9 +53,12 @@ class Products(NamedTuple):
         batch, n, _ = tensors[0].shape  # type: ignore[union-attr]
         tiles = -(-n // self.block)
         programs = tiles * (tiles + 1) // 2 if triangle else tiles**2
+        double = self.dtype == torch.float64
+        # Rows that are not aligned are moved element by element, with an address each, and need the more threads.
+        small = self.block == 64 and n % 16 == 0 and not double
         kernel[programs, batch](  # type: ignore[index]
-            *tensors, n, tiles, BLOCK=self.block, DEPTH=16 if self.dtype == torch.float64 else 32,
-            PRECISION=_precision(self.dtype), num_warps=8,
+            *tensors, n, tiles, BLOCK=self.block, DEPTH=16 if double else 32, PRECISION=_precision(self.dtype),
+            num_warps=4 if small else 8,
         )  # fmt: skip
 
     def symmetric(self, x: Tensor, output: Tensor, quintic: Tensor | None = None) -> Tensor:
