@@ -26,6 +26,7 @@ void bind_gradient_norm_penalty(py::module_& module);
 void bind_interpolate_samples(py::module_& module);
 void bind_norm_act(py::module_& module);
 void bind_spectral_norm(py::module_& module);
+void bind_symmetric_eigh(py::module_& module);
 void bind_upfirdn2d(py::module_& module);
 void bind_upsample_add(py::module_& module);
 void bind_winograd(py::module_& module);

@@ -43,6 +43,7 @@ PYBIND11_MODULE(_native, module) {
   bind_interpolate_samples(module);
   bind_norm_act(module);
   bind_spectral_norm(module);
+  bind_symmetric_eigh(module);
   bind_upfirdn2d(module);
   bind_upsample_add(module);
   bind_winograd(module);
