@@ -35,7 +35,7 @@ lint: $(VENV)/.dev  ## ruff, mypy and clang-format, changing nothing
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
 
-unit: $(VENV)/.dev  ## all tests that need no process of their own
+unit: $(VENV)/.dev $(VENV)/.peers  ## all tests that need no process of their own
 	$(call announce,the normal tests)
 	FASTGAN_STATUS=$(STATUS)/ops.json $(ONE_THREAD) $(PYTEST) $(IN_PARALLEL) tests/ops tests/functional
 	FASTGAN_STATUS=$(STATUS)/unit.json $(ONE_THREAD) $(PYTEST) $(IN_PARALLEL) --ignore=tests/ops --ignore=tests/functional \
@@ -96,6 +96,12 @@ $(VENV)/.dev: EXTRAS := train,metrics,bench,dev
 $(VENV)/.train $(VENV)/.dev: pyproject.toml constraints.txt setup.py $(NATIVE) | $(VENV)/bin/python
 	$(call announce,fastgan[$(EXTRAS)] into $(VENV))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@touch $@
+
+# Apart from the other packages: tests/peers.txt says why.
+$(VENV)/.peers: tests/peers.txt | $(VENV)/bin/python
+	$(call announce,peers into $(VENV)/peers)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/peers -r $<
 	@touch $@
 
 $(VENV)/bin/python:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from .check import sum_error
 
 __all__ = ["BACKWARD", "FORWARD", "MODES", "Bound", "Case", "Problem", "Side", "in_layouts", "stateless", "stock_peers"]
 
@@ -96,6 +98,9 @@ class Case:
         The same without what is compared, whose outputs are those of the sides: what a side takes beyond it is the
         cost that is related to the others' and to the machine. A compiled side's is what it takes beyond the compiled
         baseline.
+    sums : mapping of int to int
+        How many terms those results have, by position among outputs and gradients, that are sums over the cotangent of
+        the only output: they are judged by the rounding of a sum. Gradients of biases, that is.
     """
 
     family: str
@@ -112,6 +117,7 @@ class Case:
     overhead: bool = False
     quick: bool = False
     baseline: Side | None = None
+    sums: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def sides(self) -> list[Side]:
@@ -180,6 +186,10 @@ class Problem:
     def expected(self, mode: str) -> tuple[Tensor | None, ...]:
         """The float64 results: outputs, and in the second mode the gradients after them."""
         return self._outputs if mode == FORWARD else self._outputs + self._gradients
+
+    def errors(self) -> dict[int, float]:
+        """What is allowed to the results that are sums."""
+        return {i: sum_error(self._cotangents[0], terms, self.case.dtype) for i, terms in self.case.sums.items()}
 
     def call(self, side: Side, mode: str) -> Call:
         """What is timed: no arguments, returns outputs (and gradients); inputs and cotangents in the side's layout."""

@@ -27,7 +27,7 @@ def check_side(problem: Problem, side: Side, mode: str) -> tuple[SideResult, Cal
     }  # fmt: skip
     try:
         call = problem.call(side, mode)
-        deviation, reason = disagreement(call(), problem.expected(mode), problem.case.dtype)
+        deviation, reason = disagreement(call(), problem.expected(mode), problem.case.dtype, problem.errors())
     except Exception as error:  # a peer may fail in any way at all, and is then reported as failed
         first_line = (str(error).strip().splitlines() or [""])[0]
         result["status"], result["reason"] = "failed", f"{type(error).__name__}: {first_line}"

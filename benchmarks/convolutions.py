@@ -59,6 +59,8 @@ def convolution_case(
     eager = functools.partial(stock, shape)
     x = shape.batch * shape.c_in * shape.size**2
     y = int(shape.batch * shape.c_out * (shape.size * out_scale) ** 2)
+    # The stock pair's bias is added at the higher resolution.
+    terms = shape.batch * int(shape.size * max(1.0, out_scale)) ** 2
     w = shape.c_out * shape.c_in // shape.groups * shape.kernel**2
     # A multiplication and an addition a tap of the low-resolution image.
     products = 2 * w * shape.batch * int(shape.size * min(1.0, out_scale)) ** 2
@@ -76,4 +78,5 @@ def convolution_case(
         flops={FORWARD: products, BACKWARD: 3 * products},
         overhead=overhead,
         quick=quick,
+        sums={3: terms},
     )

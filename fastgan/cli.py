@@ -15,7 +15,8 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="fastgan",
-    help="Fast adversarial training: train the reference recipes, sample from them, check and time this machine.",
+    help="Fast adversarial training: train the reference recipes, sample from them, measure them, check and time this "
+    "machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -153,6 +154,60 @@ def sample(
         path = out or run / "samples" / f"sample-{n}-seed-{seed}.png"
         save_png(path, image_grid(images, columns=10))
         typer.echo(f"{path}: {n} images of step {step}")
+
+
+@app.command(cls=_Command)
+def evaluate(
+    real: Annotated[
+        str, typer.Option(help="Real images: a data set as in train, or a folder of images, at their own size.")
+    ],
+    fake: Annotated[
+        str,
+        typer.Option(
+            help="Generated images: the same, or the folder of a run, whose generator then makes them; real ones are "
+            "prepared as in training then."
+        ),
+    ],
+    metrics: Annotated[str, typer.Option(help="Any of fd, kid, prdc, is, with commas between.")] = "fd",
+    features: Annotated[
+        str, typer.Option(help="efficientnet-lite0, inception-v3 (FID's) or timm:MODEL; an unknown name lists all.")
+    ] = "efficientnet-lite0",
+    weights: Annotated[
+        Path | None, typer.Option(help="File with the network's weights.", show_default="the name's own")
+    ] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            help="How Inception's images are resized: clean, legacy_pytorch, legacy_tensorflow, antialiased_bilinear.",
+            show_default="clean",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images on each side, at most.", show_default="all; of a run, as many as real ones"),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that a process handles at once.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides noise, drawing and random subsets.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File to write the JSON to.", show_default="none")] = None,
+) -> None:
+    """Measure generated images against real ones; under torchrun, all processes share the work."""
+    with _plain_errors():
+        from rich.console import Console
+
+        from fastgan.evaluation import evaluate as measure
+        from fastgan.evaluation.report import table, to_json, write
+        from fastgan.evaluation.scores import parse_metrics
+
+        result = measure(
+            real, fake, parse_metrics(metrics), features, weights=weights, resize=resize, samples=samples,
+            batch_size=batch_size, seed=seed, device=device, console=Console(stderr=True),
+        )  # fmt: skip
+        if result is not None:
+            if out is not None:
+                write(out, result)
+            typer.echo(to_json(result)) if as_json else Console().print(table(result))
 
 
 @app.command(cls=_Command)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastgan.functional.penalties import gradient_norm_penalty
 from fastgan.ops import checks
 
 __all__ = [
@@ -120,7 +121,34 @@ class Penalty:
         return f"{type(self).__name__}({', '.join(shown)}) at {self.points} points"
 
 
-class ZeroCentered(Penalty):
+class _SquaredDistance(Penalty):
+    """A multiple of the squared distance of norms from a center: with the 2-norm, one reduction."""
+
+    _one_sided = False
+
+    @property
+    def _factor(self) -> float:
+        raise NotImplementedError
+
+    @property
+    def _center(self) -> float | None:
+        return None
+
+    def of_norms(self, norms: Tensor) -> Tensor:
+        """A multiple of the square of the norm's distance from the center."""
+        distance = norms if self._center is None else norms - self._center
+        return self._factor * (distance.clamp_min(0) if self._one_sided else distance).square()
+
+    def __call__(self, gradients: Tensor) -> Tensor:
+        """The penalty, a scalar, for gradients ``[N, ...]``."""
+        overridden = type(self).of_norms is not _SquaredDistance.of_norms
+        if overridden or self.norm is not per_sample_norm or len(gradients) == 0:
+            return super().__call__(gradients)
+        weight = self.every * self._factor / len(gradients)
+        return gradient_norm_penalty(gradients, weight=weight, center=self._center, one_sided=self._one_sided)
+
+
+class ZeroCentered(_SquaredDistance):
     r"""Zero-centred penalty: the mean of :math:`\lambda\|\nabla D\|^2`.
 
     Parameters
@@ -141,12 +169,12 @@ class ZeroCentered(Penalty):
         super().__init__(points, **options)
         self.weight = _number(self, "weight", weight)
 
-    def of_norms(self, norms: Tensor) -> Tensor:
-        """λ times the square."""
-        return self.weight * norms.square()
+    @property
+    def _factor(self) -> float:
+        return self.weight
 
 
-class R1(Penalty):
+class R1(_SquaredDistance):
     r"""The mean of :math:`\tfrac{\gamma}{2}\|\nabla D\|^2` over the real samples.
 
     Parameters
@@ -166,9 +194,9 @@ class R1(Penalty):
         super().__init__(self._points, **options)
         self.gamma = _number(self, "gamma", gamma)
 
-    def of_norms(self, norms: Tensor) -> Tensor:
-        """γ/2 times the square."""
-        return self.gamma / 2 * norms.square()
+    @property
+    def _factor(self) -> float:
+        return self.gamma / 2
 
 
 class R2(R1):
@@ -177,7 +205,7 @@ class R2(R1):
     _points = "fake"
 
 
-class WGANGP(Penalty):
+class WGANGP(_SquaredDistance):
     r"""The mean of :math:`\lambda(\|\nabla D\| - c)^2` over interpolated points.
 
     Parameters
@@ -198,10 +226,16 @@ class WGANGP(Penalty):
     def __init__(self, weight: float = 10.0, center: float = 1.0, points: str = "interpolated", **options: Any) -> None:
         super().__init__(points, **options)
         self.weight, self.center = _number(self, "weight", weight), _number(self, "center", center)
+        if not self.center >= 0:
+            raise ValueError(f"{type(self).__name__}: center must be at least 0, got {center}")
 
-    def of_norms(self, norms: Tensor) -> Tensor:
-        """λ times the square of the distance from the centre."""
-        return self.weight * (norms - self.center).square()
+    @property
+    def _factor(self) -> float:
+        return self.weight
+
+    @property
+    def _center(self) -> float:
+        return self.center
 
 
 class WGANLP(WGANGP):
@@ -212,9 +246,7 @@ class WGANLP(WGANGP):
     H. Petzka, A. Fischer, D. Lukovnikov, "On the regularization of Wasserstein GANs", ICLR 2018, equation 8.
     """
 
-    def of_norms(self, norms: Tensor) -> Tensor:
-        """λ times the square of the excess over the centre."""
-        return self.weight * (norms - self.center).clamp_min(0).square()
+    _one_sided = True
 
 
 class DRAGAN(WGANGP):

@@ -24,7 +24,11 @@ def _poisoned_and_seeded() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _small_work_is_not_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The resampling convolutions leave small work to torch; tests are small, and about what is not left to it."""
-    monkeypatch.setattr("fastgan.ops.resampling_choice.SMALLEST_WORK", 0)
+    from fastgan.ops import resampling_choice
+
+    monkeypatch.setattr(
+        resampling_choice, "SMALLEST", dict.fromkeys(resampling_choice.SMALLEST, resampling_choice.Smallest(0, 0))
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -27,7 +27,7 @@ def test_help_imports_no_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.strip().endswith("[]")
-    assert all(command in result.stdout for command in ("train", "sample", "doctor", "bench"))
+    assert all(command in result.stdout for command in ("train", "sample", "evaluate", "doctor", "bench"))
 
 
 def test_module_is_the_same_command() -> None:

@@ -15,7 +15,7 @@ __all__ = ["cases"]
 
 #: Discriminators of BigGAN and SNGAN; the project states targets for these.
 TARGETS = [Shape(16, 128, 128, 32), Shape(16, 256, 256, 16), Shape(16, 64, 64, 64), Shape(8, 512, 512, 16)]
-#: What the choice between the quarter form and stock was made from, with those above.
+#: Few and many channels, other kernels, groups, and small work.
 CHOICE = [
     Shape(16, 3, 64, 64),
     Shape(16, 16, 16, 64),

@@ -17,7 +17,7 @@ __all__ = ["cases"]
 
 #: Generators of BigGAN and SNGAN; the project states targets for these.
 TARGETS = [Shape(16, 256, 128, 16), Shape(16, 256, 256, 8), Shape(16, 128, 64, 32), Shape(8, 512, 512, 8)]
-#: What the choice between the quarter form and stock was made from, with those above.
+#: Few and many channels, other kernels, groups, and small work.
 CHOICE = [
     Shape(16, 64, 3, 32),
     Shape(16, 16, 16, 32),

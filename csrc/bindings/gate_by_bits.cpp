@@ -13,8 +13,9 @@ void bind_gate_by_bits(py::module_& module) {
       WithoutGil());
   module.def(
       "gate_by_bits",
-      [](int dtype, std::int64_t total, int threads, Address input, Address bits, double alpha, Address output) {
-        gate_by_bits({DType(dtype), total, threads}, in(input), in(bits), alpha, out(output));
+      [](int dtype, std::int64_t total, int threads, Address input, Address bits, double alpha, double gain,
+         Address output) {
+        gate_by_bits({DType(dtype), total, threads}, in(input), in(bits), alpha, gain, out(output));
       },
       WithoutGil());
 }

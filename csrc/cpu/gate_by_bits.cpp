@@ -49,9 +49,10 @@ void pack(const GateByBitsCall& call, const T* input, uint8_t* bits) {
   });
 }
 
-// `zero` where alpha is 0: nothing of the input is left then, not even infinity's NaN.
+// `zero` where the slope below is 0: nothing of the input is left then, not even infinity's NaN.
 template <bool zero, class T>
-void gate(const GateByBitsCall& call, const T* input, const uint8_t* bits, accumulator_t<T> alpha, T* output) {
+void gate(const GateByBitsCall& call, const T* input, const uint8_t* bits, accumulator_t<T> above,
+          accumulator_t<T> below, T* output) {
   for_ranges(call.total, call.threads, [&](int64_t begin, int64_t end) {
     FreshMemory fresh(output, begin, call.total);
     alignas(64) uint8_t flags[kBlock];
@@ -67,8 +68,8 @@ void gate(const GateByBitsCall& call, const T* input, const uint8_t* bits, accum
       T* y = output + first;
 #pragma omp simd
       for (int64_t i = 0; i < count; ++i) {
-        const accumulator_t<T> value = load(x[i]), below = zero ? 0 : alpha * value;
-        y[i] = Store<T>::from(flags[i] ? value : below);
+        const accumulator_t<T> value = load(x[i]);
+        y[i] = Store<T>::from(flags[i] ? above * value : zero ? 0 : below * value);
       }
     }
   });
@@ -81,16 +82,18 @@ void sign_bits(const GateByBitsCall& call, const void* input, void* bits) {
              [&](auto zero) { pack(call, static_cast<const decltype(zero)*>(input), static_cast<uint8_t*>(bits)); });
 }
 
-void gate_by_bits(const GateByBitsCall& call, const void* input, const void* bits, double alpha, void* output) {
+void gate_by_bits(const GateByBitsCall& call, const void* input, const void* bits, double alpha, double gain,
+                  void* output) {
   with_dtype(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* x = static_cast<const T*>(input);
     const uint8_t* flags = static_cast<const uint8_t*>(bits);
     T* y = static_cast<T*>(output);
+    const auto above = static_cast<accumulator_t<T>>(gain), below = static_cast<accumulator_t<T>>(gain * alpha);
     if (alpha == 0) {
-      gate<true>(call, x, flags, 0, y);
+      gate<true>(call, x, flags, above, below, y);
     } else {
-      gate<false>(call, x, flags, static_cast<accumulator_t<T>>(alpha), y);
+      gate<false>(call, x, flags, above, below, y);
     }
   });
 }

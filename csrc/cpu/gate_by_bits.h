@@ -16,7 +16,9 @@ struct GateByBitsCall {
 // Bit i % 8 of byte i / 8 says whether element i of input is above zero, which NaN is not; bits beyond the last are 0.
 void sign_bits(const GateByBitsCall& call, const void* input, void* bits);
 
-// output = input where the bit is set, and alpha input elsewhere; 0 there, whatever the input, where alpha is 0.
-void gate_by_bits(const GateByBitsCall& call, const void* input, const void* bits, double alpha, void* output);
+// output = gain input where the bit is set, and gain alpha input elsewhere; 0 there, whatever the input, where alpha is
+// 0.
+void gate_by_bits(const GateByBitsCall& call, const void* input, const void* bits, double alpha, double gain,
+                  void* output);
 
 }  // namespace fastgan

@@ -65,10 +65,11 @@ def open_digits() -> ArrayData:
     return ArrayData("digits", images, torch.from_numpy(digits.target).long())
 
 
-def open_npz(path: Path) -> ArrayData:
+def open_npz(path: Path, image_size: int | None = 32) -> ArrayData:
     """Open an ``.npz`` archive: ``images``, uint8 [N, H, W], [N, H, W, C] or [N, C, H, W], and optionally ``labels``.
 
-    Nothing is unpickled. C is 1 or 3; where both ends could be channels, the last one is.
+    Nothing is unpickled. C is 1 or 3; where both ends could be channels, the last one is. ``image_size`` as in
+    ``ArrayData``.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -92,4 +93,6 @@ def open_npz(path: Path) -> ArrayData:
     if labels is not None and not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{path}: labels must be integers, got {labels.dtype}")
     tensor = torch.from_numpy(np.ascontiguousarray(images))
-    return ArrayData(path.name, tensor, None if labels is None else torch.from_numpy(labels.astype(np.int64)))
+    return ArrayData(
+        path.name, tensor, None if labels is None else torch.from_numpy(labels.astype(np.int64)), image_size
+    )

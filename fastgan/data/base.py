@@ -69,11 +69,11 @@ class ArrayData:
         uint8, [N, C, H, W].
     labels : Tensor, optional
         int64, [N], in [0, num_classes).
-    image_size : int, default: 32
-        Height and width the images are brought to (see ``fit``).
+    image_size : int or None, default: 32
+        Height and width the images are brought to (see ``fit``); None leaves them as they are.
     """
 
-    def __init__(self, name: str, images: Tensor, labels: Tensor | None = None, image_size: int = 32) -> None:
+    def __init__(self, name: str, images: Tensor, labels: Tensor | None = None, image_size: int | None = 32) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
             given = f"{images.dtype} {tuple(images.shape)}"
             raise DataError(f"{name}: expected at least one uint8 image as [N, C, H, W], got {given}")
@@ -82,10 +82,10 @@ class ArrayData:
         if labels is not None and int(labels.min()) < 0:
             raise DataError(f"{name}: labels must not be negative, got {int(labels.min())}")
         self.name = name
-        self.image_size = image_size
+        self.image_size = images.shape[-1] if image_size is None else image_size
         self.image_channels = images.shape[1]
         self.num_classes = None if labels is None else int(labels.max()) + 1
-        self._images = fit(images, image_size).contiguous()
+        self._images = (images if image_size is None else fit(images, image_size)).contiguous()
         self._labels = None if labels is None else labels.long()
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .base import DataError
 
-__all__ = ["FolderData"]
+__all__ = ["FolderData", "image_files"]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -49,8 +49,9 @@ class FolderData:
         self.image_size = image_size
         self.strict = strict
         self._broken: set[int] = set()
-        loose = _images(path, recursive=False)
-        classes = [(d, files) for d in sorted(path.iterdir()) if d.is_dir() and (files := _images(d, recursive=True))]
+        loose = image_files(path, recursive=False)
+        folders = [d for d in sorted(path.iterdir()) if d.is_dir()]
+        classes = [(d, files) for d in folders if (files := image_files(d, recursive=True))]
         if loose and classes:
             raise DataError(
                 f"{path}: holds images ({loose[0].name}, ...) beside class subfolders ({classes[0][0].name}, ...); "
@@ -104,7 +105,8 @@ class FolderData:
         raise DataError(f"{self.name}: none of the {len(self._paths)} images can be decoded")
 
 
-def _images(folder: Path, *, recursive: bool) -> list[Path]:
+def image_files(folder: Path, *, recursive: bool) -> list[Path]:
+    """Files of images in ``folder``, by their names' endings, sorted."""
     files = folder.rglob("*") if recursive else folder.iterdir()
     return sorted(file for file in files if file.suffix.lower() in _SUFFIXES and file.is_file())
 

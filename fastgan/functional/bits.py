@@ -59,10 +59,11 @@ def gate_by_bits(
     input: Tensor,
     bits: Tensor,
     alpha: float = 0.0,
+    gain: float = 1.0,
     *,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
-    """Multiply by the slope of relu or leaky_relu at the points whose bits are given: 1, or alpha where not set.
+    """Multiply by the slope of relu or leaky_relu at the points whose bits are given: gain, gain alpha where not set.
 
     With the :func:`sign_bits` of a pre-activation this is the activation's derivative, of which autograd would keep the
     whole tensor.
@@ -74,7 +75,10 @@ def gate_by_bits(
     bits : Tensor
         ``[ceil(input.numel() / 8)]`` of torch.uint8, as from :func:`sign_bits` with the same memory format.
     alpha : float, default 0
-        The slope where the bit is not set. Where it is 0 so is the result, also where input is infinite or NaN.
+        The slope where the bit is not set, as a share of that elsewhere. Where it is 0 so is the result, also where
+        input is infinite or NaN.
+    gain : float, default 1
+        What all is multiplied by besides.
     memory_format : torch.memory_format, default torch.contiguous_format
         The order of the bits, and the layout of the result. Input of another layout is copied first.
 
@@ -86,7 +90,8 @@ def gate_by_bits(
     Raises
     ------
     TypeError
-        For a dtype that is not floating point, bits of another dtype than torch.uint8, or alpha that is no number.
+        For a dtype that is not floating point, bits of another dtype than torch.uint8, or alpha or gain that is no
+        number.
     ValueError
         For bits of another length or device, and a memory format that input's dimensions cannot have.
     NotImplementedError
@@ -97,5 +102,6 @@ def gate_by_bits(
     Linear in input, and differentiable with respect to it to any order.
     """
     checks.check_number("gate_by_bits", "alpha", alpha)
+    checks.check_number("gate_by_bits", "gain", gain)
     channels_last = _channels_last("gate_by_bits", input, memory_format)
-    return _gate_by_bits(input, bits, alpha, channels_last, current_backend())
+    return _gate_by_bits(input, bits, alpha, gain, channels_last, current_backend())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from fastgan.ops import checks
-from fastgan.penalties import Penalty
 from fastgan.tape import Select, differentiate
+
+if TYPE_CHECKING:  # penalties are made of this package's functions
+    from fastgan.penalties import Penalty
 
 __all__ = ["gradient_penalty"]
 

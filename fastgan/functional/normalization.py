@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
 from fastgan.ops import checks
@@ -43,13 +44,38 @@ def _check_parameter(function: str, argument: str, given: Tensor | None, input: 
         )
 
 
-def _check_statistics(function: str, running_mean: Tensor | None, running_var: Tensor | None, input: Tensor) -> None:
+def _check_running(
+    function: str, running_mean: Tensor | None, running_var: Tensor | None, input: Tensor, training: bool
+) -> None:
+    """That there are both or none, and that both can be moved while `training`: one is not to be without the other."""
     if (running_mean is None) != (running_var is None):
         raise ValueError(f"{function}: running_mean and running_var must be given together")
     for argument, given in (("running_mean", running_mean), ("running_var", running_var)):
-        if given is not None:
-            checks.check_floating(function, argument, given)
-            checks.check_length(function, argument, given, input.shape[1], f"input {list(input.shape)}")
+        if given is None:
+            continue
+        checks.check_floating(function, argument, given)
+        checks.check_length(function, argument, given, input.shape[1], f"input {list(input.shape)}")
+        checks.check_device(function, argument, given, input)
+        if training and given.requires_grad:
+            raise ValueError(f"{function}: {argument} must not require grad while training, which moves it in place")
+        if training and given.shape[0] > 1 and given.stride(0) == 0:
+            raise ValueError(
+                f"{function}: {argument} must have an element of its own for each channel while training, which moves "
+                "it in place, got an expanded tensor"
+            )
+
+
+def _check_group(function: str, norm: str, process_group: ProcessGroup | None) -> None:
+    if process_group is None:
+        return
+    if norm != "batch":
+        raise ValueError(
+            f"{function}: process_group must be None for norm='{norm}', whose statistics are a sample's own"
+        )
+    if not isinstance(process_group, torch.distributed.ProcessGroup):
+        raise TypeError(
+            f"{function}: process_group must be a torch.distributed.ProcessGroup, got {type(process_group).__name__}"
+        )
 
 
 def _check_batch_statistics(function: str, input: Tensor, norm: str, statistics: Tensor | None, grouped: bool) -> None:
@@ -62,6 +88,7 @@ def _check_batch_statistics(function: str, input: Tensor, norm: str, statistics:
         checks.check_floating(function, "statistics", statistics)
         if statistics.dtype not in (accumulator(input.dtype), input.dtype):
             raise TypeError(f"{function}: statistics must be {accumulator(input.dtype)}, got {statistics.dtype}")
+        checks.check_device(function, "statistics", statistics, input)
         shape = [2, *([input.shape[0]] if norm == "instance" else []), input.shape[1]]
         if list(statistics.shape) != shape:
             raise ValueError(
@@ -108,15 +135,14 @@ def normalisation(
         _check_parameter(function, argument, given, input)
     checks.check_number(function, "momentum", momentum)
     checks.check_number(function, "eps", eps)
+    if not eps >= 0:
+        raise ValueError(f"{function}: eps must be at least 0, got {eps}")
     alpha = slope_below(function, act, alpha)
     checks.check_number(function, "gain", gain)
-    _check_statistics(function, running_mean, running_var, input)
+    _check_running(function, running_mean, running_var, input, training)
     if norm == "pixel" and (running_mean is not None or statistics is not None):
         raise ValueError(f"{function}: running statistics and statistics must be None for norm='pixel', which has none")
-    if norm != "batch" and process_group is not None:
-        raise ValueError(
-            f"{function}: process_group must be None for norm='{norm}', whose statistics are a sample's own"
-        )
+    _check_group(function, norm, process_group)
     mean = variance = group = None
     if norm != "pixel" and (training or running_mean is None):
         group = None if process_group is None or process_group.size() < 2 else process_group.group_name
@@ -222,8 +248,9 @@ def norm_act(
         For a dtype that is not floating point, weight or bias of another dtype than input or float32, an argument that
         is no number.
     ValueError
-        For shapes that do not match, an unknown norm or act, one value per channel while training, running statistics
-        or a process group with a norm that has none, no statistics at all.
+        For shapes and devices that do not match, an unknown norm or act, a negative eps, one value per channel while
+        training, running statistics or a process group with a norm that has none, running statistics that training
+        cannot move in place (they require grad, or are expanded). Nothing has been moved then.
     NotImplementedError
         For forward-mode and ``torch.func`` derivatives, and for derivatives above the second.
 

@@ -33,6 +33,28 @@ _CONDITIONAL = (ConditionalBatchNorm2d, ConditionedBatchNorm2d, AdaptiveInstance
 _WITH_STATISTICS = (BatchNormAct2d, ConditionalBatchNorm2d, ConditionedBatchNorm2d)
 
 
+def _hidden_channels(block: str, in_channels: int, out_channels: int, given: int | None, default: int) -> int:
+    """The number of channels between the convolutions, once all of them are known to be positive."""
+    numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": given}
+    for argument, channels in numbers.items():
+        if channels is not None and channels < 1:
+            raise ValueError(f"{block}: {argument} must be at least 1, got {channels}")
+    if given is None and default < 1:
+        raise ValueError(f"{block}: hidden_channels must be given for a bottleneck of fewer than 4 channels, got None")
+    return default if given is None else given
+
+
+def _check_call(block: nn.Module, x: Tensor, in_channels: int, conditions: tuple[Tensor, ...]) -> None:
+    name = type(block).__name__
+    checks.check_floating(name, "x", x)
+    if x.dim() != 4 or x.shape[1] != in_channels:
+        raise ValueError(f"{name}: x must be [N, {in_channels}, H, W], got {list(x.shape)}")
+    wanted = int(any(isinstance(module, _CONDITIONAL) for module in block.children()))
+    if len(conditions) != wanted:
+        expected = "one tensor for its conditional norms" if wanted else "left out, as no norm is conditional"
+        raise ValueError(f"{name}: conditions must be {expected}, got {len(conditions)}")
+
+
 def _unwrapped(module: nn.Module) -> nn.Module:
     return module
 
@@ -149,13 +171,15 @@ class ResBlockUp(nn.Module):
     ) -> None:
         super().__init__()
         norm, wrap = norm or _relu_batch_norm, wrap or _unwrapped
-        hidden = hidden_channels or (in_channels // 4 if bottleneck else out_channels)
+        default = in_channels // 4 if bottleneck else out_channels
+        hidden = _hidden_channels("ResBlockUp", in_channels, out_channels, hidden_channels, default)
         if bottleneck and out_channels > in_channels:
             raise ValueError(
                 f"ResBlockUp: out_channels must be at most in_channels for a bottleneck, which drops channels, "
                 f"got {out_channels} > {in_channels}"
             )
-        self.out_channels, self.bottleneck, self.upsample = out_channels, bottleneck, upsample
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.bottleneck, self.upsample = bottleneck, upsample
         shapes = _shapes(in_channels, hidden, out_channels, bottleneck)
         self.depth = len(shapes)
         #: Which of the convolutions the upsampling belongs to.
@@ -177,7 +201,7 @@ class ResBlockUp(nn.Module):
         x : Tensor
             ``[N, in_channels, H, W]``.
         *conditions : Tensor
-            What conditional norms take: labels, or a conditioning vector.
+            What conditional norms take: labels, or a conditioning vector; nothing where no norm is conditional.
         statistics : Tensor, optional
             Those of x, where the block before has gathered them; used by batch norms while training.
         return_statistics : bool, default False
@@ -189,6 +213,7 @@ class ResBlockUp(nn.Module):
         Tensor, or pair of Tensor
             The output, ``[N, out_channels, 2H, 2W]``; its statistics ``[2, out_channels]``, or None.
         """
+        _check_call(self, x, self.in_channels, conditions)
         h = x
         low = None if self.shortcut is None else x[:, : self.out_channels] if self.bottleneck else self.shortcut(x)
         for i in range(1, self.depth + 1):
@@ -285,8 +310,10 @@ class ResBlockDown(nn.Module):
                 f"ResBlockDown: out_channels must be at least in_channels for a bottleneck, which adds channels, "
                 f"got {out_channels} < {in_channels}"
             )
-        hidden = hidden_channels or (out_channels // 4 if bottleneck else out_channels)
-        self.act, self.alpha, self.bottleneck, self.downsample = act, alpha, bottleneck, downsample
+        default = out_channels // 4 if bottleneck else out_channels
+        hidden = _hidden_channels("ResBlockDown", in_channels, out_channels, hidden_channels, default)
+        self.in_channels, self.act, self.alpha = in_channels, act, alpha
+        self.bottleneck, self.downsample = bottleneck, downsample
         shapes = _shapes(in_channels, hidden, out_channels, bottleneck)
         self.depth, self.preactivation, self.has_norm = len(shapes), preactivation, norm is not None
         for i, (a, b, size) in enumerate(shapes, 1):
@@ -311,13 +338,14 @@ class ResBlockDown(nn.Module):
         x : Tensor
             ``[N, in_channels, H, W]``.
         *conditions : Tensor
-            What conditional norms take: labels, or a conditioning vector.
+            What conditional norms take: labels, or a conditioning vector; nothing where no norm is conditional.
 
         Returns
         -------
         Tensor
             ``[N, out_channels, H // 2, W // 2]``.
         """
+        _check_call(self, x, self.in_channels, conditions)
         h, low = x, self._shortcut(x)
         for i in range(1, self.depth + 1):
             conv = self.get_submodule(f"conv{i}")

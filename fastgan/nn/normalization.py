@@ -29,6 +29,17 @@ __all__ = [
 Then = Callable[..., Any]
 
 
+def _check_condition(module: nn.Module, argument: str, given: Tensor, input: Tensor, length: int) -> None:
+    """Raise unless `given` is one vector of `length` for each sample."""
+    name = type(module).__name__
+    checks.check_floating(name, argument, given)
+    if given.dim() != 2 or given.shape[0] != input.shape[0] or given.shape[1] != length:
+        raise ValueError(
+            f"{name}: {argument} must be [{input.shape[0]}, {length}] to match input {list(input.shape)}, "
+            f"got {list(given.shape)}"
+        )
+
+
 def _act_repr(module: Any) -> str:
     parts = [f", act={module.act!r}"] * (module.act != "linear")
     return "".join(parts + [f", alpha={module.alpha}"] * (module.alpha is not None))
@@ -166,6 +177,14 @@ class ConditionalBatchNorm2d(nn.Module):
 
     def forward(self, input: Tensor, labels: Tensor, statistics: Tensor | None = None, then: Then | None = None) -> Any:
         """Normalise `input`, scale and shift by rows `labels` of the tables, apply the activation, and `then`."""
+        if not isinstance(labels, Tensor) or labels.dtype not in (torch.int64, torch.int32):
+            given = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+            raise TypeError(f"ConditionalBatchNorm2d: labels must be a Tensor of int64 or int32, got {given}")
+        if labels.dim() != 1 or labels.shape[0] != input.shape[0]:
+            raise ValueError(
+                f"ConditionalBatchNorm2d: labels must be [{input.shape[0]}] to match input {list(input.shape)}, "
+                f"got {list(labels.shape)}"
+            )
         return self.norm.apply_with(input, self.weight(labels), self.bias(labels), statistics, then)
 
 
@@ -214,6 +233,7 @@ class ConditionedBatchNorm2d(nn.Module):
             num_features, eps, momentum, False, track_running_stats, device, dtype,
             act=act, alpha=alpha, process_group=process_group,
         )  # fmt: skip
+        self.condition_dim = condition_dim
         self.gain = linear(condition_dim, num_features, bias=False, device=device, dtype=dtype)
         self.bias = linear(condition_dim, num_features, bias=False, device=device, dtype=dtype)
 
@@ -221,6 +241,7 @@ class ConditionedBatchNorm2d(nn.Module):
         self, input: Tensor, condition: Tensor, statistics: Tensor | None = None, then: Then | None = None
     ) -> Any:
         """Normalise `input`, scale and shift by what the linear layers make of `condition`, activate, and `then`."""
+        _check_condition(self, "condition", condition, input, self.condition_dim)
         return self.norm.apply_with(input, 1 + self.gain(condition), self.bias(condition), statistics, then)
 
 
@@ -317,11 +338,13 @@ class AdaptiveInstanceNorm2d(nn.Module):
     ) -> None:
         checks.check_choice("AdaptiveInstanceNorm2d", "act", act, ACTIVATIONS)
         super().__init__()
-        self.num_features, self.eps, self.act, self.alpha = num_features, eps, act, alpha
+        self.num_features, self.style_dim = num_features, style_dim
+        self.eps, self.act, self.alpha = eps, act, alpha
         self.style = nn.Linear(style_dim, 2 * num_features, device=device, dtype=dtype)
 
     def forward(self, input: Tensor, style: Tensor) -> Tensor:
         """Normalise each channel of each sample, scale and shift by the style, apply the activation."""
+        _check_condition(self, "style", style, input, self.style_dim)
         scale, shift = self.style(style).chunk(2, 1)
         return functional.norm_act(
             input, weight=1 + scale, bias=shift, eps=self.eps, norm="instance", act=self.act, alpha=self.alpha

@@ -85,7 +85,6 @@ class PenalizedDiscriminator(nn.Module):
         self.training = mode
         return self
 
-    @torch._disable_dynamo  # which imports the compiler at the first call, not here
     def forward(
         self, x: Tensor, *conditions: Any, fake: Tensor | None = None, fake_conditions: Sequence[Any] = ()
     ) -> tuple[Any, ...]:
@@ -111,6 +110,13 @@ class PenalizedDiscriminator(nn.Module):
         penalty : Tensor
             The sum of the penalties, a scalar; without those that their `every` leaves out at this call, in training.
         """
+        # Asked for at every call, as the compiler would be imported to keep it out where nothing is compiled.
+        run = _untraced if torch.compiler.is_compiling() else _run
+        return run(self, x, conditions, fake, fake_conditions)
+
+    def _run(
+        self, x: Tensor, conditions: Sequence[Any], fake: Tensor | None, fake_conditions: Sequence[Any]
+    ) -> tuple[Any, ...]:
         checks.check_floating("PenalizedDiscriminator", "x", x)
         due = [each for each in self.penalties if not self.training or self.calls % each.every == 0]
         for each in due:
@@ -168,3 +174,7 @@ class PenalizedDiscriminator(nn.Module):
     def extra_repr(self) -> str:
         """The penalties."""
         return ", ".join(map(repr, self.penalties))
+
+
+_run = PenalizedDiscriminator._run
+_untraced = torch._disable_dynamo(_run)

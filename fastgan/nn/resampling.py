@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fastgan import functional
+from fastgan.functional.resampling import convolution_padding
 from fastgan.ops import checks
 
 __all__ = ["ConvAvgPool2d", "UpsampleConv2d"]
@@ -45,6 +46,7 @@ class _ResamplingConv2d(nn.Conv2d):
             device=device,
             dtype=dtype,
         )
+        convolution_padding(type(self).__name__, self.padding, self.weight)  # raises for a wrong one
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         stock = f"{prefix}{self._position}."

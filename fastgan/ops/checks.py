@@ -8,6 +8,7 @@ __all__ = [
     "FLOATING",
     "check_alike",
     "check_choice",
+    "check_device",
     "check_dim",
     "check_floating",
     "check_images",
@@ -38,6 +39,11 @@ def check_same_dtype(function: str, argument: str, tensor: torch.Tensor, input: 
     """TypeError unless the dtypes agree, or autocast will make them agree; ValueError on another device."""
     if tensor.dtype != input.dtype and not torch.is_autocast_enabled(input.device.type):
         raise TypeError(f"{function}: {argument} must have input's dtype {input.dtype}, got {tensor.dtype}")
+    check_device(function, argument, tensor, input)
+
+
+def check_device(function: str, argument: str, tensor: torch.Tensor, input: torch.Tensor) -> None:
+    """ValueError unless the tensors are on one device."""
     if tensor.device != input.device:
         raise ValueError(f"{function}: {argument} must be on input's device {input.device}, got {tensor.device}")
 

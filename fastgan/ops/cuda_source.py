@@ -18,11 +18,21 @@ from typing import Any
 
 import torch
 
-__all__ = ["compile_nvrtc", "function", "multiprocessors", "source_folder", "unavailable_reason"]
+__all__ = [
+    "compile_nvrtc",
+    "current_stream",
+    "function",
+    "multiprocessors",
+    "shared_memory",
+    "source_folder",
+    "unavailable_reason",
+]
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # CuPy would add -ftz=true to options of its own, and then a subnormal input of leaky ReLU changes sides.
 NVRTC_OPTIONS = ("-std=c++17", "--device-as-default-execution-space")
+#: Bytes of shared memory that a launch may ask for as it is; more a kernel has to be allowed to.
+UNASKED_SHARED = 48 * 1024
 
 Launch = Callable[..., None]
 
@@ -132,6 +142,13 @@ def multiprocessors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
+@functools.cache
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that a block may have on a CUDA device, where the kernel is allowed to."""
+    properties = torch.cuda.get_device_properties(device)
+    return int(getattr(properties, "shared_memory_per_block_optin", UNASKED_SHARED))  # older torch does not tell
+
+
 class _TorchStream:
     """A stream in the form that CuPy 14 takes from other libraries."""
 
@@ -150,6 +167,11 @@ def _stream(pointer: int, device: int) -> Any:
     return cuda.ExternalStream(pointer, device)  # before CuPy 14; deprecated since
 
 
+def current_stream(index: int) -> Any:
+    """Torch's current stream of a device as CuPy's: a context manager, in which CuPy works on it."""
+    return _stream(torch.cuda.current_stream(index).cuda_stream, index)
+
+
 @functools.cache
 def function(op: str, name: str, device: torch.device) -> Launch:
     """The kernel `name` of csrc/cuda/<op>.cu on a device.
@@ -165,9 +187,14 @@ def function(op: str, name: str, device: torch.device) -> Launch:
     module = _module(op, index)
     with torch.cuda.device(index):
         kernel = module.get_function(name)
+    allowed = UNASKED_SHARED
 
     def launch(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0) -> None:
-        with torch.cuda.device(index), _stream(torch.cuda.current_stream(index).cuda_stream, index):
+        nonlocal allowed
+        if shared_mem > allowed:
+            with torch.cuda.device(index):
+                kernel.max_dynamic_shared_size_bytes = allowed = shared_mem
+        with torch.cuda.device(index), current_stream(index):
             kernel(grid, block, args, shared_mem=shared_mem)
 
     return launch

@@ -17,6 +17,7 @@ __all__ = [
     "check_backward",
     "check_convolution",
     "check_exact",
+    "check_residual",
     "check_size",
     "convolution_backward",
     "empty_images",
@@ -26,6 +27,7 @@ __all__ = [
     "moments",
     "output_format",
     "sum_pool",
+    "widened",
 ]
 
 
@@ -37,6 +39,8 @@ def check_convolution(
     checks.check_images(name, argument, input)
     checks.check_floating(name, "weight", weight)
     channels = input.shape[1]
+    if channels < 1:
+        raise ValueError(f"{name}: {argument} must have at least 1 channel, got {list(input.shape)}")
     if isinstance(groups, bool) or not isinstance(groups, int):
         raise TypeError(f"{name}: groups must be an integer, got {type(groups).__name__}")
     if groups < 1 or channels % groups:
@@ -44,7 +48,13 @@ def check_convolution(
             f"{name}: groups must be positive and divide the {channels} channels of {argument}, got {groups}"
         )
     per_group = channels // groups
-    if weight.dim() != 4 or weight.shape[1] != per_group or weight.shape[0] % groups or min(weight.shape[2:]) < 1:
+    if (
+        weight.dim() != 4
+        or weight.shape[1] != per_group
+        or weight.shape[0] < 1
+        or weight.shape[0] % groups
+        or min(weight.shape[2:]) < 1
+    ):
         of = "" if groups == 1 else f" and groups={groups}"
         raise ValueError(
             f"{name}: weight must be [C_out, {per_group}, kH, kW] to match {argument} {list(input.shape)}{of}, "
@@ -77,6 +87,17 @@ def check_exact(name: str, input: Tensor, weight: Tensor, bias: Tensor | None, p
             raise TypeError(f"{name}: {argument} must have input's dtype {input.dtype}, got {tensor.dtype}")
     if len(padding) != 2 or min(padding) < 0:
         raise ValueError(f"{name}: padding must be two integers of at least 0, got {padding}")
+
+
+def check_residual(name: str, residual: Tensor | None, input: Tensor, size: list[int]) -> None:
+    """ValueError unless there is none, or one of the output's `size` and of input's dtype and device."""
+    if residual is not None and (
+        list(residual.shape) != size or residual.dtype != input.dtype or residual.device != input.device
+    ):
+        raise ValueError(
+            f"{name}: residual must be {input.dtype} {size} on {input.device} like the output, "
+            f"got {residual.dtype} {list(residual.shape)} on {residual.device}"
+        )
 
 
 def check_backward(
@@ -115,6 +136,11 @@ def empty_images(like: Tensor, size: list[int], layout: torch.memory_format) -> 
 def empty_statistics(output: Tensor, wanted: bool) -> Tensor:
     size = (2, output.shape[1]) if wanted else (0,)
     return torch.empty(size, dtype=accumulator(output.dtype), device=output.device)
+
+
+def widened(*tensors: Tensor | None) -> tuple[Any, ...]:
+    """The tensors in float32. On CPUs float16 is computed so: torch's convolutions in it are many times slower."""
+    return tuple(None if x is None else x.float() for x in tensors)
 
 
 def fake_backward(grad_output: Tensor, input: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,16 +81,21 @@ class Branch:
         """B: the gradients δ of all weighted nodes' outputs and of the roots, for unit seeds."""
         seeded = [terminal.tensor for terminal in self.terminals if terminal.seeded and terminal.tensor is not None]
         seeds = [torch.ones_like(tensor) for tensor in seeded]
-        values = [*self.roots, *(node.output for node in self.weighted)]
-        edges = [_edge(value) for value in values]
+        edges = [_edge(root) for root in self.roots]
+        edges += [_edge(node.place or node.output) for node in self.weighted]
         keep_graph |= not self.shares_seed
         found = torch.autograd.grad(seeded, edges, seeds, retain_graph=keep_graph, allow_unused=True)
         for value, gradient in zip(self.roots, found, strict=False):
             self.gradients[value] = torch.zeros_like(value.alias) if gradient is None else gradient
         self._deltas = dict(zip(self.weighted, found[len(self.roots) :], strict=True))
 
-    def begin(self, gradients: Sequence[Tensor | None], tangents: dict[Value, Tensor | None]) -> None:
-        """Start T, for the loss's gradients of the terminals and the penalty's of the roots' gradients."""
+    def begin(
+        self, gradients: Sequence[Tensor | None], tangents: dict[Value, Tensor | None], wanted: Collection[Value]
+    ) -> None:
+        """Start T, for the loss's gradients of the terminals and the penalty's of the roots' gradients.
+
+        The loss's own gradients are found of the `wanted` roots.
+        """
         if self._spent:
             raise RuntimeError(
                 "PenalizedDiscriminator: backward was called a second time, and the first one has freed what it needs; "
@@ -102,9 +107,10 @@ class Branch:
             self.scaled_gradients = {
                 root: None if factor is None else self._phi.times(gradient, root.layout, gradient.dim())
                 for root, gradient in self.gradients.items()
+                if root in wanted
             }
         else:
-            self._backpropagate_loss(gradients)
+            self._backpropagate_loss(gradients, [root for root in self.roots if root in wanted])
         present = {root: tangent for root, tangent in tangents.items() if tangent is not None}
         if self._runs_in_float16:
             present = self._scaled_down(present)
@@ -157,17 +163,19 @@ class Branch:
         first = factors[:, :1]
         return (first[:, 0], True) if torch.equal(factors, first.expand_as(factors)) else (None, False)
 
-    def _backpropagate_loss(self, gradients: Sequence[Tensor | None]) -> None:
+    def _backpropagate_loss(self, gradients: Sequence[Tensor | None], roots: Sequence[Value]) -> None:
         """The backward pass of the loss, on autograd's graph, where it shares nothing with the penalty."""
         pairs = list(zip(self.terminals, gradients, strict=True))
         seen = [(t.tensor, g) for t, g in pairs if g is not None and t.tensor is not None]
         parameters = list({id(p): p for node in self.weighted for p in node.parameters}.values())
-        edges = [_edge(root) for root in self.roots]
+        edges = [_edge(root) for root in roots]
         inputs: list[Any] = [*edges, *parameters]
+        if not inputs:
+            return
         found = torch.autograd.grad(
             [tensor for tensor, _ in seen], inputs, [g for _, g in seen], retain_graph=True, allow_unused=True
         )
-        self.scaled_gradients = dict(zip(self.roots, found, strict=False))
+        self.scaled_gradients = dict(zip(roots, found, strict=False))
         self._of_loss = {id(p): g for p, g in zip(parameters, found[len(edges) :], strict=True)}
 
     def weight_gradients(self, node: Node) -> list[Tensor | None]:
@@ -198,7 +206,7 @@ class Branch:
                 with torch.no_grad():
                     output = node.tangent(inputs, [constant.detach() for constant in node.constants], self._phi)
                 gradients: list[Tensor | None] = [None] * len(node.parameters)
-            elif node.weigh is not None and _of_one_dtype(node, inputs, delta):
+            elif node.weigh is not None and (node.place is not None or _of_one_dtype(node, inputs, delta)):
                 with torch.no_grad():
                     constants = [constant.detach() for constant in node.constants]
                     found = node.weigh(inputs, delta, constants, self._phi)
@@ -236,6 +244,8 @@ class Branch:
             return
         for node in self.nodes:  # the roots may be another branch's too, and hold nothing of the tape's own graph
             node.output.edge = None
+            if node.place is not None:
+                node.place.edge = None
         for terminal in self.terminals:
             terminal.value.edge = terminal.tensor = None
 

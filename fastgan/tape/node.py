@@ -46,7 +46,7 @@ class Phi:
 
 #: (tangents of the inputs, constants, φ') → tangent of the output: the operation with its choices frozen, so linear.
 Tangent = Callable[[Sequence[Tensor], Sequence[Tensor], Phi], Tensor]
-#: (tangents of the inputs, δ of the output, constants, φ') → a gradient for each constant: what autograd would find in
+#: (tangents of the inputs, δ, constants, φ') → a gradient for each constant: what autograd would find in
 #: the tangent's graph, without that graph.
 Weigh = Callable[[Sequence[Tensor], Tensor, Sequence[Tensor], Phi], "list[Tensor | None]"]
 
@@ -94,7 +94,9 @@ class Node:
     autocast : torch.dtype or None
         The dtype of autocasting while it ran.
     weigh : Weigh or None
-        For tensors of one dtype, where autograd is not to find the weight gradients.
+        Where autograd is not to find the weight gradients; without a `place` only for tensors of one dtype.
+    place : Value or None
+        Whose gradient `weigh` wants instead of the output's.
     versions : list of int
         Of the constants, to notice when one has been written to.
     """
@@ -105,6 +107,7 @@ class Node:
     tangent: Tangent
     autocast: torch.dtype | None = None
     weigh: Weigh | None = None
+    place: Value | None = None
     versions: list[int] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -58,11 +58,12 @@ class _Outputs(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         of_outputs = iter(grads[: len(grads) - len(ctx.roots)])
         tangents = dict(zip(ctx.roots, grads[len(grads) - len(ctx.roots) :], strict=True))
+        wanted = {root for root, needed in zip(ctx.roots, ctx.needs_input_grad[3:], strict=True) if needed}
         for branch, visible in zip(ctx.branches, ctx.visible, strict=True):
-            branch.begin([next(of_outputs) if seen else None for seen in visible], tangents)
+            branch.begin([next(of_outputs) if seen else None for seen in visible], tangents, wanted)
         of_sources: list[Tensor | None] = []
-        for root, needed in zip(ctx.roots, ctx.needs_input_grad[3:], strict=True):
-            parts = [branch.scaled_gradients.get(root) for branch in ctx.branches] if needed else []
+        for root in ctx.roots:
+            parts = [branch.scaled_gradients.get(root) for branch in ctx.branches]
             present = [part for part in parts if part is not None]
             of_sources.append(sum(present[1:], start=present[0]) if present else None)
         for branch in ctx.branches:

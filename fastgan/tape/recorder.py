@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from fastgan.tape.explanation import Step
 from fastgan.tape.layout import Layout
 from fastgan.tape.node import Node, Value, alias
+from fastgan.tape.rerouting import rerouted
 from fastgan.tape.rules import RULES, Call, writes
 from fastgan.tape.rules.rectifiers import rectified, rectifier
 
@@ -184,7 +185,8 @@ class Recorder(TorchFunctionMode):
         on_tape = [value is not None and value.source is None for value in map(self.value, dependent)]
         leaves = self._leaves_of(tensors)
         known = rectifier(function, args, kwargs)
-        result = function(*args, **kwargs) if known is None else rectified(known, partial(function, *args, **kwargs))
+        made = rerouted(function, args, kwargs) or partial(function, *args, **kwargs)
+        result = made() if known is None else rectified(known, made)
         changed = any(x._version != version for x, version in zip(dependent, versions, strict=True))
         hooked = _name(function) in _HOOKS
         if not (changed or hooked or any(x.requires_grad for x in _tensors([result]))):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fastgan import features
 from fastgan.data import ImageData
-from fastgan.features.efficientnet import EfficientNetLite0
 from fastgan.functional import frechet_distance_from_features
 
 from .recipe import Recipe
@@ -37,14 +37,14 @@ class FrechetEvaluator:
     def __init__(self, recipe: Recipe, data: ImageData, samples: int, device: torch.device) -> None:
         self._recipe = recipe
         self._samples = samples
-        self._features = EfficientNetLite0().to(device)
+        self._features = features.get("efficientnet-lite0").to(device)
         self._device = device
         random = torch.Generator().manual_seed(0)
         indices = torch.randperm(len(data), generator=random)[:samples]
         real, labels = [], []
         for chunk in indices.split(_CHUNK):
             images, classes = data.batch(chunk)
-            real.append(self._extract(images.to(device).float() / 127.5 - 1))
+            real.append(self._extract(images.to(device)))
             labels.append(classes)
         self._real = torch.cat(real)
         self.title = f"{self._features.title}, {len(indices)} real and {samples} generated images"
@@ -62,8 +62,8 @@ class FrechetEvaluator:
     def __call__(self, generator: nn.Module) -> float:
         """Distance of ``generator`` (in evaluation mode) from the data."""
         random = torch.Generator().manual_seed(1)
-        features = []
+        extracted = []
         for chunk in torch.arange(self._samples).split(_CHUNK):
             labels = None if self._labels is None else self._labels[chunk]
-            features.append(self._extract(self._recipe.sample(generator, len(chunk), labels, random)))
-        return frechet_distance_from_features(self._real, torch.cat(features)).item()
+            extracted.append(self._extract(self._recipe.sample(generator, len(chunk), labels, random)))
+        return frechet_distance_from_features(self._real, torch.cat(extracted)).item()

@@ -8,7 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["image_grid", "save_png"]
+__all__ = ["image_grid", "save_png", "to_uint8"]
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Round images in [-1, 1] to the bytes that a file would hold."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def image_grid(images: Tensor, columns: int) -> Tensor:
@@ -29,7 +34,7 @@ def image_grid(images: Tensor, columns: int) -> Tensor:
     n, channels, height, width = images.shape
     rows = -(-n // columns)
     pixels = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
-    pixels[:n] = ((images.float() + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8)
+    pixels[:n] = to_uint8(images)
     grid = pixels.view(rows, columns, channels, height, width)
     return grid.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
-import gc
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,11 @@ from fastgan.data import ImageData, open_data
 from . import checkpoint
 from .config import ConfigError, TrainConfig, build_config, read_yaml, write_yaml
 from .loop import Trainer
+from .processes import first_process, launch, make_fabric, torchrun
 from .recipe import Recipe, find_preset, find_recipe
 from .report import Reporter
 
-__all__ = ["make_trainer", "resolve", "sample_run", "start"]
+__all__ = ["load_run", "make_trainer", "resolve", "sample_run", "start"]
 
 
 def resolve(
@@ -35,13 +33,13 @@ def resolve(
         If ``out`` holds a run and ``resume`` is not given, or the other way round, or anything is unknown.
     """
     recipe = find_recipe(recipe_name)
-    if (launched := _torchrun("WORLD_SIZE")) is not None:
+    if (launched := torchrun("WORLD_SIZE")) is not None:
         if values.get("processes", launched) != launched:
             raise ConfigError(f"processes={values['processes']}, but torchrun started {launched}; leave processes out")
         values = {**values, "processes": launched}
     if not resume:
         # With several processes, only the first one finds the folder as the user left it.
-        if _first_process() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if first_process() and out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ConfigError(f"{out}: not an empty folder; give another --out, or --resume to continue a run in it")
         return recipe, build_config(recipe.Config, find_preset(recipe, preset or recipe.default_preset), values)
     if preset is not None:
@@ -69,53 +67,12 @@ def _saved_config(folder: Path) -> tuple[type[Recipe], TrainConfig]:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _torchrun(variable: str) -> int | None:
-    """A number that torchrun hands its processes; None in a process that it did not start."""
-    return int(os.environ[variable]) if "TORCHELASTIC_RUN_ID" in os.environ else None
-
-
-def _first_process() -> bool:
-    """Whether this process is, or will become, the first of the run; known before the others are launched."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
 def make_trainer(recipe: type[Recipe], config: TrainConfig, data: ImageData | None = None) -> Trainer:
     """Launch the processes and build the trainer."""
-    import torch
-    from lightning.fabric import Fabric
-
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if not {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device]:
-        raise ConfigError(f"device {device} is not available here")
-    if config.precision == "16-mixed" and device != "cuda":
-        # Fabric would quietly take bfloat16 instead.
-        raise ConfigError(f"precision 16-mixed needs device cuda, got {device}; bf16-mixed and 32-true work there")
-    on_this_node = _torchrun("LOCAL_WORLD_SIZE") or config.processes
-    if config.processes % on_this_node:
-        raise ConfigError(f"{config.processes} processes cannot be {on_this_node} on every node: start as many on each")
+    fabric = make_fabric(config.device, config.processes, config.precision)
     data = data or open_data(config.data, strict=config.strict)
-    fabric = Fabric(
-        accelerator=device,
-        devices=on_this_node,
-        num_nodes=config.processes // on_this_node,
-        strategy="ddp" if config.processes > 1 else "auto",
-        precision=config.precision,  # type: ignore[arg-type]  # one of PRECISIONS, checked by the config
-    )
-    fabric.launch()
-    if fabric.world_size > 1:
-        atexit.register(_leave_processes)
+    launch(fabric)
     return Trainer(recipe, config, data, fabric)
-
-
-def _leave_processes() -> None:
-    """Leave the group of processes while Python is whole: its threads hold the last call's tensors, and abort later."""
-    import torch.distributed as dist
-
-    gc.collect()  # data parallelism's cycles keep the group, and so its threads, alive
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def start(recipe: type[Recipe], config: TrainConfig, out: Path, *, resume: bool, console: Console) -> Trainer:
@@ -156,13 +113,18 @@ def _lazy_distance(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module]
     return distance
 
 
-def sample_run(run: Path, n: int, seed: int) -> tuple[Tensor, int]:
-    """Make ``n`` images with the moving-average generator of a run's newest checkpoint; returns them and its step.
+def load_run(run: Path) -> tuple[Recipe, nn.Module, int]:
+    """Load a run's recipe, the moving-average generator of its newest checkpoint (on the CPU) and that one's step.
 
-    Runs on the CPU and needs neither the data nor the device of the run.
+    Needs neither the data nor the device of the run.
+
+    Raises
+    ------
+    ConfigError
+        If ``run`` is not the folder of a run, or has no checkpoint yet.
+    CheckpointError
+        If the checkpoint is damaged.
     """
-    import torch
-
     from fastgan.models.layers import fast_layers, stock_layers
 
     from .state import check_module
@@ -181,8 +143,15 @@ def sample_run(run: Path, n: int, seed: int) -> tuple[Tensor, int]:
     if first in tensors and tensors[first].is_floating_point():
         generator = generator.to(tensors[first].dtype)
     generator.load_state_dict(check_module("ema", generator, tensors, str(path)))
-    classes = recipe.num_classes
-    labels = None if classes is None else torch.arange(n) % classes
+    return recipe, generator.eval(), int(meta["step"])
+
+
+def sample_run(run: Path, n: int, seed: int) -> tuple[Tensor, int]:
+    """Make ``n`` images with the generator of ``load_run``, labels in turn; returns them and its step."""
+    import torch
+
+    recipe, generator, step = load_run(run)
+    labels = None if recipe.num_classes is None else torch.arange(n) % recipe.num_classes
     with torch.no_grad():
-        images = recipe.sample(generator.eval(), n, labels, torch.Generator().manual_seed(seed))
-    return images, int(meta["step"])
+        images = recipe.sample(generator, n, labels, torch.Generator().manual_seed(seed))
+    return images, step

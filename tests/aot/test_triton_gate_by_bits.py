@@ -31,8 +31,8 @@ def test_no_spills_and_wide_accesses(dtype: torch.dtype, shape: tuple[int, ...],
     x = torch.zeros(shape, dtype=dtype)
     with record_launches() as launches:
         bits = kernels.sign_bits(x, False)
-        kernels.gate_by_bits(x, bits, 0.2, False)
-        kernels.gate_by_bits(x, bits, 0.0, False)
+        kernels.gate_by_bits(x, bits, 0.2, 1.0, False)
+        kernels.gate_by_bits(x, bits, 0.0, 1.0, False)
     assert [launch.name for launch in launches] == ["sign_bits_kernel", *["gate_by_bits_kernel"] * 2]
     for launch in launches:
         compiled = compile_launch(launch, TARGETS[target])

@@ -20,7 +20,7 @@ from torch import Tensor
 from fastgan_bench import allocator, chart, families, memory, registry, runner, table, worker
 from fastgan_bench import compare as compare_module
 from fastgan_bench.case import BACKWARD, FORWARD, Bound, Case, Problem, Side, stateless
-from fastgan_bench.check import TOLERANCE, disagreement
+from fastgan_bench.check import TOLERANCE, disagreement, sum_error
 from fastgan_bench.compare import compare
 from fastgan_bench.measure import LONG_CALL_S, Timer, interleave, ratios
 
@@ -337,6 +337,19 @@ def test_disagreement() -> None:
     # An undefined gradient is a zero: right where zeros are expected, wrong elsewhere.
     assert disagreement((None,), (torch.zeros(2),), torch.float32)[1] is None
     assert disagreement((None,), expected, torch.float32)[1] is not None
+
+
+def test_a_sum_is_judged_by_the_rounding_of_sums() -> None:
+    cotangent = torch.randn(16, 3, 64, 64)
+    expected = (cotangent.double().sum((0, 2, 3)),)
+    terms = cotangent.transpose(0, 1).flatten(1)
+    one_by_one = terms.cumsum(1)[:, -1]  # a term at a time, the worst of all orders
+    errors = {0: sum_error(cotangent, terms.shape[1], torch.float32)}
+    assert disagreement((one_by_one,), expected, torch.float32, errors)[1] is None
+    # A term left out, or the sum of two roundings of bfloat16, is no rounding of float32.
+    assert disagreement((terms[:, 1:].sum(1),), expected, torch.float32, errors)[1] is not None
+    assert disagreement((terms.bfloat16().float().sum(1),), expected, torch.float32, errors)[1] is not None
+    assert 0 < errors[0] < terms.shape[1] ** -0.5 * 2**-24 * terms.shape[1] * float(terms.abs().sum(1).min())
 
 
 def test_sides_get_their_layout(family: str) -> None:

@@ -27,6 +27,7 @@ class FakeCupy:
         self.loaded: list[Path] = []
         self.launches: list[tuple[Any, ...]] = []
         self.stream: int | None = None
+        self.allowed: int | None = None  # shared memory, where the last launched kernel was told
         fake = self
 
         class RawModule:
@@ -40,6 +41,7 @@ class FakeCupy:
 
             def get_function(self, name: str) -> Any:
                 def kernel(grid: Any, block: Any, args: Any, shared_mem: int) -> None:
+                    fake.allowed = getattr(kernel, "max_dynamic_shared_size_bytes", None)
                     fake.launches.append((name, grid, block, args, shared_mem, fake.stream))
 
                 return kernel
@@ -137,6 +139,14 @@ def test_launch_on_torch_s_stream(cupy: FakeCupy, version: int) -> None:
     launch((7,), (256,), (1, 2), shared_mem=16)
     assert cupy.launches == [("kernel", (7,), (256,), (1, 2), 16, 1234)]
     assert cupy.stream is None
+
+
+def test_a_kernel_is_allowed_the_shared_memory_that_it_asks_for(cupy: FakeCupy) -> None:
+    launch, allowed = cuda_source.function("op", "kernel", torch.device("cuda")), []
+    for asked in (48 * 1024, 100_000, 64 * 1024, 200_000):
+        launch((7,), (256,), (1, 2), asked)
+        allowed.append(cupy.allowed)
+    assert allowed == [None, 100_000, 100_000, 200_000]
 
 
 def test_reasons(cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,11 +10,11 @@ from unittest import mock
 import torch
 from triton.backends.compiler import GPUTarget
 
+from .case import Case
 from .launches import Launch, compile_launch, record_launches
-from .resources import amd, nvidia, occupancy_sm90
+from .resources import Resources, amd, nvidia, occupancy_sm90
 from .torch_kernels import TorchKernel, TorchKernels
-from .traffic import demand
-from .workloads import Case
+from .traffic import Demand, demand
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 JSON, PAGE = DOCS / "ledger.json", DOCS / "ledger.md"
@@ -27,6 +26,39 @@ _ELSEWHERE = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
+
+
+_needs: dict[tuple[str, ...], Resources] = {}
+
+
+def needs(launch: Launch, target: GPUTarget) -> Resources:
+    """Of its kernel, compiled once for launches that are alike."""
+    key = tuple(map(str, (launch.name, launch.signature, launch.constants, launch.aligned, launch.num_warps, target)))
+    if key not in _needs:
+        _needs[key] = (amd if target.backend == "hip" else nvidia)(compile_launch(launch, target))
+    return _needs[key]
+
+
+_asked: dict[tuple[str, ...], Demand] = {}
+
+
+def asked(launch: Launch) -> Demand:
+    """What it asks for, worked out once for launches that are alike."""
+    key = tuple(map(str, (launch.name, launch.signature, launch.constants, launch.grid, launch.arguments)))
+    if any(isinstance(value, torch.Tensor) for _, value in launch.arguments):  # a table, which the key does not show
+        return demand(launch)
+    if key not in _asked:
+        _asked[key] = demand(launch)
+    return _asked[key]
+
+
+def peak(launch: Launch) -> dict[str, str]:
+    """What bounds its operations, where that is not the peak of half types."""
+    precision = launch.constants.get("PRECISION")
+    if precision is None:
+        return {}
+    double = any("fp64" in str(kind) for kind in launch.signature.values())
+    return {"peak": "float64" if double else precision}
 
 
 def recorded(case: Case, hip: bool = False) -> tuple[list[Launch], list[TorchKernel]]:
@@ -41,13 +73,14 @@ def recorded(case: Case, hip: bool = False) -> tuple[list[Launch], list[TorchKer
 
 def described(launch: Launch) -> dict[str, Any]:
     """What a launch asks for, and what its kernel, compiled for sm_90, needs."""
-    resources = nvidia(compile_launch(launch, _SM_90))
+    resources = needs(launch, _SM_90)
     return {
         "kernel": launch.name,
         "programs": math.prod(launch.grid),
         **resources.as_dict(),
         "occupancy": occupancy_sm90(resources.registers, resources.shared, launch.num_warps),
-        **demand(launch)._asdict(),
+        **asked(launch)._asdict(),
+        **peak(launch),
         "tensors": launch.tensors,
     }
 
@@ -55,16 +88,15 @@ def described(launch: Launch) -> dict[str, Any]:
 def elsewhere(case: Case) -> list[dict[str, dict[str, int]]]:
     """What each launch's kernel needs on the other targets."""
     launches = {hip: recorded(case, hip)[0] for hip in (False, True)}
-    needs: list[dict[str, dict[str, int]]] = [{} for _ in launches[False]]
+    entries: list[dict[str, dict[str, int]]] = [{} for _ in launches[False]]
     for name, target in _ELSEWHERE.items():
-        hip = target.backend == "hip"
-        for entry, launch in zip(needs, launches[hip], strict=True):
-            entry[name] = (amd if hip else nvidia)(compile_launch(launch, target)).as_dict()
-    return needs
+        for entry, launch in zip(entries, launches[target.backend == "hip"], strict=True):
+            entry[name] = needs(launch, target).as_dict()
+    return entries
 
 
 def stock(case: Case) -> list[dict[str, Any]]:
     """The kernels of the stock call."""
     with TorchKernels(convolves=False) as torch_side:
         case.stock()
-    return [asdict(kernel) for kernel in torch_side.kernels]
+    return [kernel.as_dict() for kernel in torch_side.kernels]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-#: H100 SXM: peak HBM3 bandwidth and peak of the tensor cores in half types, dense, from NVIDIA's data sheet, and an
-#: assumed fixed cost of every kernel.
+#: H100 SXM: peak HBM3 bandwidth and dense peaks of arithmetic from NVIDIA's data sheet, and an assumed fixed cost of
+#: every kernel. float32 is that of the ordinary cores, float64 of the tensor cores; tf32x3 is a third of TF32's.
 BANDWIDTH = 3.35e12  # bytes/s
-ARITHMETIC = 989e12  # 1/s
+ARITHMETIC = {"half": 989e12, "tf32x3": 494e12 / 3, "float32": 67e12, "float64": 67e12}  # 1/s
 LAUNCH = 2e-6  # s
 
 _HEAD = f"""\
@@ -25,10 +25,13 @@ when a number gets worse.
 - **Bytes once**: every tensor that a kernel is given, read or written once, as if caches served the rest. This
   is how stock PyTorch's kernels, and the vendor's convolutions beside ours, are counted, whose code we do not have.
 - **Necessary**: the bytes that must move: each tensor once for each pass that has to touch it.
-- **GFLOP**: multiplications and additions of convolutions; in our kernels those that tensor cores are asked for.
+- **GFLOP**: multiplications and additions of convolutions, products of matrices and decompositions; in our kernels
+  those that tensor cores are asked for, three products in TF32 counted as the one in float32 that they make.
 - **Predicted**: for each kernel the longer of its bytes, once, at {BANDWIDTH / 1e12:.2f} TB/s and its operations at
-  {ARITHMETIC / 1e12:.0f} TFLOP/s, the peaks of an H100 SXM; and {LAUNCH * 1e6:.0f} µs a launch, an assumption. On both
-  sides these are predictions from a roofline, *not measurements*: no kernel reaches the peaks.
+  {ARITHMETIC["half"] / 1e12:.0f} TFLOP/s in half types, {ARITHMETIC["tf32x3"] / 1e12:.0f} in float32 made of TF32,
+  {ARITHMETIC["float32"] / 1e12:.0f} in float32 and float64, the peaks of an H100 SXM; and {LAUNCH * 1e6:.0f} µs for
+  each launch, an assumption. On both sides these are predictions from a roofline, *not measurements*: no kernel
+  reaches the peaks, and a decomposition stays far below them.
 """
 
 
@@ -39,7 +42,27 @@ def once(kernel: dict[str, Any]) -> int:
 
 def predicted(kernels: list[dict[str, Any]]) -> float:
     """Seconds on an H100 SXM by the roofline: a bound from below, not a measurement."""
-    return sum(max(once(kernel) / BANDWIDTH, kernel["flops"] / ARITHMETIC) + LAUNCH for kernel in kernels)
+    return sum(
+        max(once(kernel) / BANDWIDTH, kernel["flops"] / ARITHMETIC[kernel.get("peak", "half")]) + LAUNCH
+        for kernel in kernels
+    )
+
+
+def _grouped(kernels: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Launches that are alike once, under the kernel's name and their number."""
+    different: list[dict[str, Any]] = []
+    for kernel in kernels:
+        if kernel not in different:
+            different.append(kernel)
+    numbers = [kernels.count(kernel) for kernel in different]
+    return [
+        (f"`{k['kernel']}`" + (f", {n} times" if n > 1 else ""), k) for k, n in zip(different, numbers, strict=True)
+    ]
+
+
+def _convolutions(kernels: list[dict[str, Any]]) -> int:
+    """Calls of the vendor's convolutions; one that gives two gradients counts once."""
+    return sum(kernel.get("op", "") in ("convolution", "convolution_backward") for kernel in kernels)
 
 
 def _row(*cells: object) -> str:
@@ -52,7 +75,8 @@ def _header(*cells: str) -> str:
 
 def _workloads(ledger: dict[str, Any]) -> str:
     page = _header(
-        "workload", "launches: ours", "stock", "bytes asked / necessary: ours", "bytes once / necessary: ours", "stock",
+        "workload", "launches: ours", "stock", "convolutions among them: ours", "stock",
+        "bytes asked / necessary: ours", "bytes once / necessary: ours", "stock",
         "GFLOP: ours", "stock", "predicted µs: ours", "stock", "predicted ratio",
     )  # fmt: skip
     for name, entry in ledger["workloads"].items():
@@ -63,9 +87,9 @@ def _workloads(ledger: dict[str, Any]) -> str:
         work = [sum(kernel["flops"] for kernel in kernels) / 1e9 for kernels in (ours, stock)]
         times = [predicted(kernels) for kernels in (ours, stock)]
         page += _row(
-            name, len(ours), len(stock), f"{asked:.3f}", *(f"{share:.3f}" for share in shares),
-            *(f"{gigaflop:.1f}" for gigaflop in work), *(f"{time * 1e6:.1f}" for time in times),
-            f"{times[1] / times[0]:.2f}",
+            name, len(ours), len(stock), *map(_convolutions, (ours, stock)), f"{asked:.3f}",
+            *(f"{share:.3f}" for share in shares), *(f"{gigaflop:.1f}" for gigaflop in work),
+            *(f"{time * 1e6:.1f}" for time in times), f"{times[1] / times[0]:.2f}",
         )  # fmt: skip
     return page
 
@@ -76,9 +100,9 @@ def _kernels(ledger: dict[str, Any]) -> str:
         "loads: wide", "narrow", "stores: wide", "narrow", "tensor core",
     )  # fmt: skip
     for name, entry in ledger["workloads"].items():
-        for kernel in entry["kernels"]:
+        for title, kernel in _grouped(entry["kernels"]):
             page += _row(
-                name, f"`{kernel['kernel']}`", kernel["programs"], f"{kernel['bytes'] / 1e6:.1f}",
+                name, title, kernel["programs"], f"{kernel['bytes'] / 1e6:.1f}",
                 f"{once(kernel) / 1e6:.1f}", kernel["registers"], kernel["spills"], kernel["shared"],
                 f"{kernel['occupancy']:.0%}", kernel["wide_loads"], kernel["narrow_loads"], kernel["wide_stores"],
                 kernel["narrow_stores"], kernel["tensor_core"],
@@ -91,10 +115,10 @@ def _elsewhere(ledger: dict[str, Any]) -> str:
     targets = list(next(iter(ledger["workloads"].values()))["kernels"][0]["elsewhere"])
     page = _header("workload", "kernel", *targets)
     for name, entry in ledger["workloads"].items():
-        for kernel in entry["kernels"]:
+        for title, kernel in _grouped(entry["kernels"]):
             needs = (kernel["elsewhere"][target] for target in targets)
             cells = (f"{n['registers']} / {n['spills']} / {n['shared']} / {n['tensor_core']}" for n in needs)
-            page += _row(name, f"`{kernel['kernel']}`", *cells)
+            page += _row(name, title, *cells)
             name = ""
     return page
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ pytest.importorskip("triton")
 import triton
 
 from .build import JSON, PAGE, described, recorded, stock
+from .case import Workload
 from .launches import record_launches
 from .table import render
 from .torch_kernels import TorchKernels
-from .workloads import WORKLOADS, Workload
+from .workloads import WORKLOADS
 
 LEDGER = json.loads(JSON.read_text())
 each_workload = pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
@@ -71,7 +71,7 @@ def test_compiled_kernels(workload: Workload) -> None:
     launches, torch_kernels = recorded(workload.real())
     before = committed(workload)
     assert [launch.name for launch in launches] == [kernel["kernel"] for kernel in before["kernels"]]
-    assert [asdict(kernel) for kernel in torch_kernels] == before["torch_kernels"]
+    assert [kernel.as_dict() for kernel in torch_kernels] == before["torch_kernels"]
     for launch, then in zip(launches, before["kernels"], strict=True):
         now = described(launch)
         assert now["spills"] == 0

@@ -40,6 +40,20 @@ def test_masks_that_depend_on_values_are_refused() -> None:
         demand(launches[0])
 
 
+@triton.jit
+def masked_by_bytes_kernel(input_ptr, bytes_ptr, output_ptr, BLOCK: tl.constexpr):
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(output_ptr + place, tl.load(input_ptr + place), mask=tl.load(bytes_ptr + place) != 0)
+
+
+def test_masks_that_depend_on_bytes_are_refused() -> None:
+    x = torch.zeros(64)
+    with record_launches() as launches:
+        masked_by_bytes_kernel[(4,)](x, torch.zeros(64, dtype=torch.uint8), torch.zeros(64), BLOCK=16)
+    with pytest.raises(NotImplementedError, match="masked_by_bytes_kernel: a mask depends on bytes"):
+        demand(launches[0])
+
+
 def test_loops_and_branches_of_each_program() -> None:
     n, rows = 13, 7
     with record_launches() as launches:

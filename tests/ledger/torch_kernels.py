@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,17 +15,26 @@ from torch.utils.flop_counter import flop_registry
 #: Calls that reach aten's convolution by themselves, unless they are made inside an op, below autograd.
 _COMPOSITE = ("conv2d", "conv_transpose2d")
 _CONVOLUTIONS = ("convolution", "convolution_backward")
+_PRODUCTS = ("mm", "bmm")
+#: Operations of a decomposition of n rows and columns, over n³ (Golub and Van Loan, Matrix Computations): Cholesky's,
+#: eigenvalues by QR steps without vectors, singular values.
+_DECOMPOSITIONS = {"linalg_cholesky_ex": 1 / 3, "_linalg_eigvals": 10, "_linalg_svd": 8 / 3}
 _ALLOCATES_ONLY = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted")
 _WAITS = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal", "masked_select", "unique_dim", "_unique2")
 
 
 @dataclass
 class TorchKernel:
-    """One aten call that runs a kernel."""
+    """One aten call that runs a kernel; `peak` names what bounds its operations (tests/ledger/table.py)."""
 
     op: str
     bytes: int
     flops: int
+    peak: str = "half"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the ledger, which names peaks other than that of half types."""
+        return {key: value for key, value in asdict(self).items() if value != "half"}
 
 
 def _imagined(func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -89,7 +98,11 @@ class TorchKernels(TorchDispatchMode):
             inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
             flops = 0
-            if name in _CONVOLUTIONS:
+            if name in _CONVOLUTIONS + _PRODUCTS:
                 flops = flop_registry[func.overloadpacket](*args, **kwargs, out_val=result)
-            self.kernels.append(TorchKernel(name, sum(map(_nbytes, inputs + outputs)), flops))
+            elif name in _DECOMPOSITIONS:
+                flops = round(_DECOMPOSITIONS[name] * inputs[0].numel() * inputs[0].shape[-1])
+            wide = flops > 0 and inputs[0].dtype in (torch.float32, torch.float64)
+            peak = str(inputs[0].dtype).removeprefix("torch.") if wide else "half"
+            self.kernels.append(TorchKernel(name, sum(map(_nbytes, inputs + outputs)), flops, peak))
         return result

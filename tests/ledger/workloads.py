@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -17,35 +16,10 @@ import fastgan
 from fastgan import functional
 from fastgan.ops import tuned
 
+from .case import Case, Workload, nbytes
+from .penalised import PENALISED
 
-@dataclass(frozen=True)
-class Case:
-    """One workload at one batch size.
-
-    Parameters
-    ----------
-    ours, stock : callable
-        The same computation by fastgan and by stock PyTorch, on CPU tensors, derivatives included.
-    must_move : int
-        Bytes of every tensor that has to be read or written, once for each pass that has to touch it.
-    """
-
-    ours: Callable[[], object]
-    stock: Callable[[], object]
-    must_move: int
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A case of real size, and a small one that makes the same launches, whose bytes the interpreter counts as well."""
-
-    name: str
-    real: Callable[[], Case]
-    small: Callable[[], Case]
-
-
-def nbytes(tensors: Iterable[Tensor]) -> int:
-    return sum(t.numel() * t.element_size() for t in tensors)
+__all__ = ["WORKLOADS"]
 
 
 def _bias_act(images: int, shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format) -> Case:
@@ -266,6 +240,39 @@ def _gate_by_bits(batch: int) -> Case:
     return Case(ours, lambda: torch.ops.aten.leaky_relu_backward(grad, x, 0.2, False), nbytes([grad, bits, grad]))
 
 
+def _trace_sqrtm_product(n: int, steps: int) -> Case:
+    """Trace of (Σ₁Σ₂)^½ of covariances, from their factors; the stock way is torchmetrics', in its float64."""
+    sigma, dtype = torch.eye(n), torch.float64
+
+    def ours() -> object:
+        left, right = (torch.linalg.cholesky_ex(sigma)[0] for _ in range(2))
+        with fastgan.use_backend("triton"):
+            return functional.polar_factor(left.mT @ right, steps=steps)
+
+    def stock() -> object:
+        return torch.linalg.eigvals(sigma.to(dtype) @ sigma.to(dtype)).sqrt().real.sum(-1)
+
+    # Both factors in and out, and their product; in each step X and G twice, G and P, and X, P and the new X.
+    return Case(ours, stock, (7 + 7 * steps) * nbytes([sigma]))
+
+
+def _nuclear_norms(batch: int, n: int, steps: int) -> Case:
+    """The Fréchet distances of classes with n samples each, from the products of their features; with the gradient."""
+    matrix = torch.eye(n).repeat(batch, 1, 1).requires_grad_()
+    grad = torch.zeros(batch)
+
+    def ours() -> object:
+        with fastgan.use_backend("triton"):
+            nuclear_norm = functional.polar_factor(matrix, steps=steps).nuclear_norm
+        return torch.autograd.grad(nuclear_norm, matrix, grad)
+
+    def stock() -> object:
+        return torch.autograd.grad(torch.linalg.svdvals(matrix).sum(-1), matrix, grad)
+
+    # As above; the gradient is the factor, multiplied by a number.
+    return Case(ours, stock, (3 + 7 * steps) * nbytes([matrix]))
+
+
 # BigGAN-128, with 96 channels, and the 32 images that are a GPU's share of a batch of 256 on eight: the generator's
 # convolutions after its upsamplings, smallest image first, and its norms; the discriminator's before its poolings.
 _UP = [(1536, 1536, 4), (1536, 768, 8), (768, 384, 16), (384, 192, 32), (192, 96, 64)]
@@ -360,5 +367,21 @@ WORKLOADS = [
         "gate_by_bits lrelu 32x128x64x64 bfloat16 channels_last, forward",
         partial(_gate_by_bits, 32),
         partial(_gate_by_bits, 1),
+    ),
+    *PENALISED,
+    Workload(
+        "polar_factor trace of the root of a product 2048² float32, 10 steps, forward",
+        partial(_trace_sqrtm_product, 2048, 10),
+        partial(_trace_sqrtm_product, 70, 10),
+    ),
+    Workload(
+        "polar_factor nuclear norms 1000x50² float32, 10 steps, forward + backward",
+        partial(_nuclear_norms, 1000, 50, 10),
+        partial(_nuclear_norms, 2, 50, 10),
+    ),
+    Workload(
+        "polar_factor nuclear norms 1000x32² float32, 10 steps, forward + backward",
+        partial(_nuclear_norms, 1000, 32, 10),
+        partial(_nuclear_norms, 2, 20, 10),
     ),
 ]

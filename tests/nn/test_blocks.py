@@ -299,6 +299,27 @@ def test_autocast_and_fullgraph_compile(
         assert y.dtype == stock(twin, *arguments).dtype
 
 
+@pytest.mark.parametrize("kind", [ResBlockUp, ResBlockDown])
+def test_wrong_channels_inputs_and_conditions_are_named(kind: Any) -> None:
+    name = kind.__name__
+    for options, message in (
+        ({"in_channels": 0}, "in_channels must be at least 1, got 0"),
+        ({"hidden_channels": 0}, "hidden_channels must be at least 1, got 0"),
+        ({"in_channels": 2, "out_channels": 2, "bottleneck": True}, "hidden_channels must be given for a bottleneck"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            kind(**{"in_channels": 4, "out_channels": 4, **options})
+    x, labels = torch.randn(2, 4, 4, 4), torch.tensor([0, 1])
+    conditional = kind(4, 4, norm=partial(ConditionalBatchNorm2d, num_classes=3))
+    for block, arguments, message in (
+        (kind(4, 4), (x[:, :3],), r"x must be \[N, 4, H, W\], got \[2, 3, 4, 4\]"),
+        (kind(4, 4), (x, labels), "conditions must be left out, as no norm is conditional, got 1"),
+        (conditional, (x,), "conditions must be one tensor for its conditional norms, got 0"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            block(*arguments)
+
+
 def test_a_bottleneck_that_would_have_to_add_channels_is_refused() -> None:
     with pytest.raises(ValueError, match=r"ResBlockUp: out_channels must be at most in_channels.*got 8 > 4"):
         ResBlockUp(4, 8, bottleneck=True)

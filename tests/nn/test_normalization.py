@@ -140,6 +140,23 @@ def test_conditions_and_styles_are_linear() -> None:
     assert_close(ours_nn.PixelNorm()(x), x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt(), torch.float64)
 
 
+def test_conditions_that_do_not_match_are_named() -> None:
+    x = torch.randn(3, 5, 4, 6)
+    labelled, linear = ours_nn.ConditionalBatchNorm2d(5, 7), ours_nn.ConditionedBatchNorm2d(5, 11)
+    adaptive = ours_nn.AdaptiveInstanceNorm2d(5, 11)
+    wrong: list[tuple[nn.Module, Any, type[Exception], str]] = [
+        (labelled, torch.zeros(2, dtype=torch.int64), ValueError, r"labels must be \[3\] to match input.*got \[2\]"),
+        (labelled, torch.zeros(3, 1, dtype=torch.int64), ValueError, r"labels must be \[3\].*got \[3, 1\]"),
+        (labelled, torch.zeros(3), TypeError, "labels must be a Tensor of int64 or int32, got torch.float32"),
+        (labelled, [0, 1, 2], TypeError, "labels must be a Tensor of int64 or int32, got list"),
+        (linear, torch.zeros(2, 11), ValueError, r"condition must be \[3, 11\] to match input.*got \[2, 11\]"),
+        (adaptive, torch.zeros(3, 10), ValueError, r"style must be \[3, 11\].*got \[3, 10\]"),
+    ]
+    for module, condition, error, message in wrong:
+        with pytest.raises(error, match=f"{type(module).__name__}: {message}"):
+            module(x, condition)
+
+
 def test_autocast_is_torch_s() -> None:
     stock, ours = nn.BatchNorm2d(5), ours_nn.BatchNormAct2d(5)
     conditioned = ours_nn.ConditionedBatchNorm2d(5, 11)

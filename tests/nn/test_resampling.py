@@ -107,6 +107,9 @@ def test_the_fir_mode_compiles_too_and_wrong_options_are_refused() -> None:
         UpsampleConv2d(3, 4, 3, mode="bicubic")
     with pytest.raises(ValueError, match="ConvAvgPool2d: pool_size must be an integer of at least 1, got 0"):
         ConvAvgPool2d(3, 4, 3, pool_size=0)
+    for padding in (-1, (1,)):
+        with pytest.raises(ValueError, match="UpsampleConv2d: padding must be 'same', 'valid' or"):
+            UpsampleConv2d(3, 4, 3, padding=padding)
 
 
 @pytest.mark.parametrize(("kind", "stock", "at"), MODULES)

@@ -26,15 +26,21 @@ from tests.tolerances import assert_close
 
 ALL = [pytest.param(sample, id=f"{op}-{sample.name}") for op, samples in SAMPLES.items() for sample in samples]
 ONE_EACH = [pytest.param(samples[0], id=op) for op, samples in SAMPLES.items()]
-NUMERICAL = [p for p in ALL if p.values[0].numerical]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
-CPU_BACKENDS = ["reference", "cpu"]
+
+
+def on_backend(backend: str, parameters: list[Any]) -> list[Any]:
+    """The samples, each with the backend, of the ops that have it."""
+    return [
+        pytest.param(p.values[0], backend, id=f"{backend}-{p.id}")
+        for p in parameters
+        if backend in registry.tables()[p.values[0].op].backends
+    ]
+
+
+ON_CPU = [*on_backend("reference", ALL), *on_backend("cpu", ALL)]
 #: What is registered with torch is the same for all backends, and slow to test: every sample on one of them.
-REGISTERED = [
-    pytest.param(p.values[0], backend, id=f"{backend}-{p.id}")
-    for backend, parameters in (("cpu", ALL), ("reference", ONE_EACH))
-    for p in parameters
-]
+REGISTERED = [*on_backend("cpu", ALL), *on_backend("reference", ONE_EACH)]
 #: Ops without a derivative of their own. Some backwards are differentiated as compositions of others.
 NOT_DIFFERENTIABLE = (
     "double_backward",
@@ -125,22 +131,19 @@ def check_numerically(sample: Sample) -> None:
     assert torch.autograd.gradgradcheck(function, tuple(leaves))
 
 
-@pytest.fixture(params=CPU_BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    if request.param == "cpu" and native.unavailable_reason():
-        pytest.fail(f"the CPU extension must be there for the tests: {native.unavailable_reason()}")
-    return request.param
+def test_the_cpu_extension_is_there() -> None:
+    assert native.unavailable_reason() is None
 
 
 @pytest.mark.proves("executed")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("sample", ALL)
+@pytest.mark.parametrize(("sample", "backend"), ON_CPU)
 def test_equals_the_float64_oracle(sample: Sample, dtype: torch.dtype, backend: str) -> None:
     with fastgan.use_backend(backend):
         check_against_the_oracle(sample, dtype)
 
 
-@pytest.mark.parametrize("sample", NUMERICAL)
+@pytest.mark.parametrize(("sample", "backend"), [p for p in ON_CPU if p.values[0].numerical])
 def test_gradcheck_and_gradgradcheck(sample: Sample, backend: str) -> None:
     with fastgan.use_backend(backend):
         check_numerically(sample)
@@ -309,7 +312,7 @@ def test_two_runs_give_the_same_bits(sample: Sample, dtype: torch.dtype) -> None
         assert torch.equal(a.nan_to_num(), b.nan_to_num()) and torch.equal(a.isnan(), b.isnan())
 
 
-@pytest.mark.parametrize("sample", ALL)
+@pytest.mark.parametrize(("sample", "backend"), ON_CPU)
 def test_no_host_synchronisation(sample: Sample, backend: str) -> None:
     with fastgan.use_backend(backend), TorchKernels() as watched:
         first_and_second(call, sample, sample.arguments(torch.float32), seed=4)

@@ -101,6 +101,8 @@ def test_bad_arguments_are_named() -> None:
         gate_by_bits(x, bits.bool())
     with pytest.raises(TypeError, match="gate_by_bits: alpha must be a number, got str"):
         gate_by_bits(x, bits, "0")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="gate_by_bits: gain must be a number, got str"):
+        gate_by_bits(x, bits, gain="1")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="sign_bits: input must be float32"):
         sign_bits(x.int())
     with pytest.raises(ValueError, match=r"sign_bits: memory_format must be torch\.contiguous_format for input \[6\]"):

@@ -176,6 +176,9 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"momentum": None}, TypeError, "norm_act: momentum must be a number, got NoneType"),
     ({"eps": "1"}, TypeError, "norm_act: eps must be a number, got str"),
     ({"gain": None}, TypeError, "norm_act: gain must be a number, got NoneType"),
+    ({"eps": -1e-5}, ValueError, "norm_act: eps must be at least 0, got -1e-05"),
+    ({"process_group": "gloo"}, TypeError, "norm_act: process_group must be a torch.distributed.ProcessGroup, got str"),
+    ({"statistics": torch.zeros(2, 3, device="meta")}, ValueError, "norm_act: statistics must be on input's device"),
 ]
 
 
@@ -183,6 +186,25 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_errors(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         norm_act(**{"input": X, "training": True, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (torch.ones(3, device="meta"), "must be on input's device cpu, got meta"),
+        (torch.ones(3, requires_grad=True), "must not require grad while training"),
+        (torch.ones(1).expand(3), "must have an element of its own for each channel"),
+        (torch.ones(4), r"must be \[3\]"),
+    ],
+)
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_refused_call_moves_no_running_statistic(wrong: torch.Tensor, message: str, at: int) -> None:
+    running = [torch.zeros(3), torch.zeros(3)]
+    running[at] = wrong
+    argument = ("running_mean", "running_var")[at]
+    with pytest.raises(ValueError, match=f"norm_act: {argument} {message}"):
+        norm_act(X, *running, training=True)
+    assert not running[1 - at].any()
 
 
 def test_affine_act_names_its_own_arguments() -> None:

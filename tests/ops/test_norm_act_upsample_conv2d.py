@@ -15,7 +15,8 @@ from tests.tolerances import assert_close
 @pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("options", [{}, {"scale_factor": 3}, {"mode": "fir"}, {"padding": 0}, {"groups": 2}], ids=str)
 def test_equals_the_two_functions(options: dict[str, Any], small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resampling_choice, "SMALLEST_WORK", 1e9 if small else 0)
+    smallest = resampling_choice.Smallest(10**9 if small else 0, 0)
+    monkeypatch.setitem(resampling_choice.SMALLEST, torch.float64, smallest)
     x, w = torch.randn(3, 4, 5, 6).double(), torch.randn(2, 4 // options.get("groups", 1), 3, 3).double()
     scale, shift = torch.randn(3, 4).double(), torch.randn(4).double()
     ours, theirs = ([torch.zeros(4).double(), torch.ones(4).double()] for _ in range(2))
@@ -61,11 +62,11 @@ def test_bad_arguments_are_named_and_nothing_is_written() -> None:
     [{"residual": torch.zeros(2, 5, 3, 3)}, {"scale_factor": 0}, {"mode": "cubic"}],
     ids=["residual", "scale_factor", "mode"],
 )
-@pytest.mark.parametrize("work", [0, 1e9], ids=["one op", "two ops"])
+@pytest.mark.parametrize("work", [0, 10**9], ids=["one op", "two ops"])
 def test_a_call_that_is_refused_moves_no_statistics(
-    options: dict[str, Any], work: float, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], work: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resampling_choice, "SMALLEST_WORK", work)
+    monkeypatch.setitem(resampling_choice.SMALLEST, torch.float32, resampling_choice.Smallest(work, 0))
     mean, var = torch.zeros(3), torch.ones(3)
     with pytest.raises((ValueError, RuntimeError)):
         norm_act_upsample_conv2d(

@@ -28,6 +28,8 @@ def _sample(name: str, shape: tuple[int, ...], layout: str = "contiguous", **opt
 SAMPLES = [
     _sample("typical", (2, 3, 4, 5)),
     _sample("relu", (2, 3, 7), alpha=0.0),
+    _sample("gain", (2, 3, 7), gain=1.4),
+    _sample("relu-gain", (2, 3, 7), alpha=0.0, gain=-2.0),
     _sample("negative-alpha", (2, 3, 7), alpha=-1.0),
     _sample("channels_last", (2, 5, 3, 3), "channels_last", memory_format=torch.channels_last),
     _sample("into-channels_last", (2, 5, 3, 3), memory_format=torch.channels_last),

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, R2
-from tests.tape.networks import DCGAN, BatchNorm, PatchGAN
+from tests.tape.networks import BatchNorm, PatchGAN, dcgan
 
 
 def step(module: nn.Module, x: Tensor, fake: Tensor) -> None:
@@ -50,7 +50,7 @@ if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
     for distribute in (replicated, sharded):
-        compare(DCGAN(), 64, distribute)
+        compare(dcgan(), 64, distribute)
         compare(PatchGAN(), 64, distribute)
         compare(BatchNorm().eval(), 16, distribute)
     print(f"process {dist.get_rank()} agrees")

@@ -11,21 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as sn
 
-import fastgan
-from fastgan.functional import downsample2d, setup_filter
-
-
-class DCGAN(nn.Sequential):
-    def __init__(self, channels: int = 3) -> None:
-        layers: list[nn.Module] = []
-        for a, b in (
-            (3, channels),
-            (channels, 2 * channels),
-            (2 * channels, 3 * channels),
-            (3 * channels, 4 * channels),
-        ):
-            layers += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
-        super().__init__(*layers, nn.Conv2d(4 * channels, 1, 4), nn.Flatten())
+from fastgan_bench.critics import DCGAN, R3GAN
 
 
 class SixLayers(nn.Sequential):
@@ -97,45 +83,6 @@ class ProGAN(nn.Module):
         return self.linear(F.leaky_relu(self.last(h), 0.2).view(len(x), -1)).squeeze(1)
 
 
-class BiasedActivation(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.randn(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return fastgan.functional.bias_act(x, self.bias.to(x.dtype), act="lrelu")
-
-
-class R3GANBlock(nn.Module):
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        wide = 2 * channels
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, wide, 1, bias=False), BiasedActivation(wide),
-            nn.Conv2d(wide, wide, 3, padding=1, groups=groups, bias=False), BiasedActivation(wide),
-            nn.Conv2d(wide, channels, 1, bias=False),
-        )  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
-
-
-class R3GAN(nn.Module):
-    """Grouped convolutions and FIR resampling."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.wider = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 1, bias=False)
-        self.block1, self.block2 = R3GANBlock(4, 4), R3GANBlock(6, 3)
-        self.last, self.linear = nn.Conv2d(6, 6, 4, groups=6, bias=False), nn.Linear(6, 1, bias=False)
-        self.register_buffer("filter", setup_filter([1.0, 3.0, 3.0, 1.0]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.block1(self.first(x))
-        h = self.wider(downsample2d(h, self.filter))
-        return self.linear(self.last(downsample2d(self.block2(h), self.filter)).flatten(1)).view(len(x))
-
-
 class UNet(nn.Module):
     """Real-ESRGAN's: one logit a pixel, skip connections."""
 
@@ -168,10 +115,13 @@ class UNet(nn.Module):
 
 
 class PatchGAN(nn.Sequential):
+    """Each output sees 70×70 pixels."""
+
     def __init__(self, f: int = 3) -> None:
         super().__init__(
             nn.Conv2d(3, f, 4, 2, 1), nn.LeakyReLU(0.2, True), nn.Conv2d(f, 2 * f, 4, 2, 1), nn.LeakyReLU(0.2, True),
-            nn.Conv2d(2 * f, 3 * f, 4, 1, 1), nn.LeakyReLU(0.2, True), nn.Conv2d(3 * f, 1, 4, 1, 1),
+            nn.Conv2d(2 * f, 3 * f, 4, 2, 1), nn.LeakyReLU(0.2, True), nn.Conv2d(3 * f, 4 * f, 4, 1, 1),
+            nn.LeakyReLU(0.2, True), nn.Conv2d(4 * f, 1, 4, 1, 1),
         )  # fmt: skip
 
 
@@ -298,16 +248,21 @@ def _labels() -> tuple[Tensor]:
     return (torch.tensor([0, 4, 2]),)
 
 
+def dcgan() -> nn.Module:
+    return DCGAN(3)
+
+
 def everything(output: Any) -> Any:
     return output
 
 
 NETWORKS = {
-    "dcgan": Network(DCGAN, (3, 3, 64, 64), "four passes"),
+    "dcgan": Network(dcgan, (3, 3, 64, 64), "four passes"),
     "six layers": Network(SixLayers, (3, 3, 16, 16), "four passes"),
     "sngan": Network(SNGAN, (3, 3, 8, 8), "four passes", _labels),
     "progan": Network(ProGAN, (3, 3, 8, 8), "four passes"),
-    "r3gan": Network(R3GAN, (3, 3, 16, 16), "four passes"),
+    "r3gan": Network(lambda: R3GAN((4, 6), (4, 3)), (3, 3, 16, 16), "four passes"),
+    "r3gan of our layers": Network(lambda: R3GAN((4, 6), (4, 3), fast=True), (3, 3, 16, 16), "four passes"),
     "unet": Network(UNet, (2, 3, 8, 8), "six passes"),
     "patchgan": Network(PatchGAN, (2, 3, 32, 32), "six passes"),
     "multi-scale": Network(MultiScale, (2, 1, 40), "six passes", select=everything),

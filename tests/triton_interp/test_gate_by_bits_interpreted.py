@@ -22,7 +22,7 @@ def test_several_blocks(dtype: torch.dtype, channels_last: bool, monkeypatch: py
     bits = kernels.sign_bits(x, channels_last)
     assert torch.equal(bits, reference.sign_bits(x, channels_last))
     for alpha in (0.0, 0.2):
-        y = kernels.gate_by_bits(grad, bits, alpha, channels_last)
+        y = kernels.gate_by_bits(grad, bits, alpha, 1.0, channels_last)
         assert_close(y, torch.where(x > 0, grad.double(), alpha * grad.double()), dtype)
         assert y.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
@@ -33,8 +33,8 @@ def test_special_values(dtype: torch.dtype) -> None:
     bits = kernels.sign_bits(x, False)
     assert torch.equal(bits, reference.sign_bits(x, False))
     for alpha in (0.0, 0.2):
-        expected = reference.gate_by_bits(x.flip(0), bits, alpha, False)
-        actual = kernels.gate_by_bits(x.flip(0), bits, alpha, False)
+        expected = reference.gate_by_bits(x.flip(0), bits, alpha, 1.0, False)
+        actual = kernels.gate_by_bits(x.flip(0), bits, alpha, 1.0, False)
         torch.testing.assert_close(actual, expected, equal_nan=True)
 
 

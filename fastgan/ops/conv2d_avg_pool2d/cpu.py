@@ -5,6 +5,7 @@ Else our box filter, and torch's strided convolution.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from fastgan.ops import resampling
@@ -42,6 +43,9 @@ def conv2d_avg_pool2d(
     groups: int,
     algorithm: str,
 ) -> Tensor:
+    if input.dtype == torch.float16:
+        input, weight, bias, gate = resampling.widened(input, weight, bias, gate)
+        return conv2d_avg_pool2d(input, weight, bias, gate, act, alpha, padding, groups, algorithm).half()
     output = None
     if _takes_winograd(algorithm, "forward", input, weight, padding, groups):
         seen = images(input)  # once, also where it is its own gate
@@ -65,6 +69,12 @@ def conv2d_avg_pool2d_backward(
     algorithm: str,
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
+    if input.dtype == torch.float16:
+        grad_output, input, weight, gate = resampling.widened(grad_output, input, weight, gate)
+        wide = conv2d_avg_pool2d_backward(
+            grad_output, input, weight, gate, act, alpha, padding, groups, algorithm, wanted
+        )
+        return wide[0].half(), wide[1].half()
     parts: tuple[Part, ...] = ("grad_input", "grad_weight")
     takes = [
         want and _takes_winograd(algorithm, part, input, weight, padding, groups)

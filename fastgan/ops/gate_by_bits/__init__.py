@@ -27,7 +27,9 @@ def _check_signs(name: str, input: Tensor, channels_last: bool, *_: Any) -> None
         raise ValueError(f"{name}: input must have 4 or 5 dimensions for channels_last, got {list(input.shape)}")
 
 
-def _check_gate(name: str, input: Tensor, bits: Tensor, alpha: float, channels_last: bool, *_: Any) -> None:
+def _check_gate(
+    name: str, input: Tensor, bits: Tensor, alpha: float, gain: float, channels_last: bool, *_: Any
+) -> None:
     _check_signs(name, input, channels_last)
     if bits.dtype != torch.uint8:
         raise TypeError(f"{name}: bits must be torch.uint8, got {bits.dtype}")
@@ -41,7 +43,7 @@ def _fake_signs(input: Tensor, *_: Any) -> Tensor:
     return input.new_empty((input.numel() + 7) // 8, dtype=torch.uint8)
 
 
-def _fake_gate(input: Tensor, bits: Tensor, alpha: float, channels_last: bool, _: Any) -> Tensor:
+def _fake_gate(input: Tensor, bits: Tensor, alpha: float, gain: float, channels_last: bool, _: Any) -> Tensor:
     return torch.empty_like(input, memory_format=memory_format(input, channels_last))
 
 
@@ -50,7 +52,7 @@ sign_bits = define_op(
 )
 gate_by_bits = define_op(
     table,
-    "gate_by_bits(Tensor input, Tensor bits, float alpha, bool channels_last, str? backend) -> Tensor",
+    "gate_by_bits(Tensor input, Tensor bits, float alpha, float gain, bool channels_last, str? backend) -> Tensor",
     _fake_gate,
     _check_gate,
 )
@@ -63,7 +65,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (bits,) = ctx.saved_tensors
-    return gate_by_bits.run(grad, bits, *ctx.arguments), *(None,) * 4
+    return gate_by_bits.run(grad, bits, *ctx.arguments), *(None,) * 5
 
 
 define_autograd(

@@ -21,11 +21,11 @@ def sign_bits(input: Tensor, channels_last: bool) -> Tensor:
     return bits
 
 
-def gate_by_bits(input: Tensor, bits: Tensor, alpha: float, channels_last: bool) -> Tensor:
+def gate_by_bits(input: Tensor, bits: Tensor, alpha: float, gain: float, channels_last: bool) -> Tensor:
     x, bits = ordered(input, channels_last), bits.contiguous()
     output = torch.empty_like(x)
     native.extension().gate_by_bits(
         native.DTYPE_CODES[x.dtype], x.numel(), torch.get_num_threads(),
-        x.data_ptr(), bits.data_ptr(), alpha, output.data_ptr(),
+        x.data_ptr(), bits.data_ptr(), alpha, gain, output.data_ptr(),
     )  # fmt: skip
     return output

@@ -28,8 +28,8 @@ def sign_bits(input: Tensor, channels_last: bool) -> Tensor:
     return (flags << _places(flags.device)).sum(1, dtype=torch.uint8)
 
 
-def gate_by_bits(input: Tensor, bits: Tensor, alpha: float, channels_last: bool) -> Tensor:
+def gate_by_bits(input: Tensor, bits: Tensor, alpha: float, gain: float, channels_last: bool) -> Tensor:
     flags = (bits[:, None] >> _places(bits.device) & 1).view(-1)[: input.numel()]
     above = flags.view(input.movedim(1, -1).shape).movedim(-1, 1) if channels_last else flags.view(input.shape)
-    below = torch.zeros_like(input) if alpha == 0 else alpha * input  # 0 also where the input is infinite
-    return ordered(torch.where(above.bool(), input, below), channels_last)
+    below = torch.zeros_like(input) if alpha == 0 else gain * alpha * input  # 0 also where the input is infinite
+    return ordered(torch.where(above.bool(), gain * input, below), channels_last)

@@ -46,8 +46,9 @@ def gate_by_bits_kernel(
     bits_ptr,  # [ceil(total / 8)]
     output_ptr,  # [total]
     total,
-    alpha: tl.float64,
-    ZERO: tl.constexpr,  # alpha is 0: nothing of the input is left, not even infinity's NaN
+    above: tl.float64,  # the slopes
+    below: tl.float64,
+    ZERO: tl.constexpr,  # the slope below is 0: nothing of the input is left, not even infinity's NaN
     BYTES: tl.constexpr,
 ):
     OUT: tl.constexpr = output_ptr.dtype.element_ty
@@ -56,8 +57,8 @@ def gate_by_bits_kernel(
     mask = offsets < total
     bits = tl.load(bits_ptr + byte, mask=byte * 8 < total, other=0).to(tl.int32)
     x = tl.load(input_ptr + offsets, mask=mask).to(ACC)
-    below = tl.zeros((BYTES, 8), ACC) if ZERO else x * scalar(alpha, ACC)
-    y = tl.where((bits[:, None] >> place & 1) != 0, x, below)
+    y_below = tl.zeros((BYTES, 8), ACC) if ZERO else x * scalar(below, ACC)
+    y = tl.where((bits[:, None] >> place & 1) != 0, x * scalar(above, ACC), y_below)
     tl.store(output_ptr + offsets, y.to(OUT), mask=mask)
 
 
@@ -79,11 +80,11 @@ def sign_bits(input: Tensor, channels_last: bool) -> Tensor:
     return bits
 
 
-def gate_by_bits(input: Tensor, bits: Tensor, alpha: float, channels_last: bool) -> Tensor:
+def gate_by_bits(input: Tensor, bits: Tensor, alpha: float, gain: float, channels_last: bool) -> Tensor:
     x, bits = ordered(input, channels_last), bits.contiguous()
     output = torch.empty_like(x)
     if x.numel() > 0:
         grid, blocks = _plan(x)
         with torch.cuda.device_of(x):
-            gate_by_bits_kernel[grid](x, bits, output, x.numel(), alpha, ZERO=alpha == 0, **blocks)
+            gate_by_bits_kernel[grid](x, bits, output, x.numel(), gain, gain * alpha, ZERO=alpha == 0, **blocks)
     return output

@@ -15,7 +15,7 @@ from fastgan.ops.registry import OpTable
 
 __all__ = ["symmetric_eigh"]
 
-table = OpTable("symmetric_eigh", ("cpu", "reference"))
+table = OpTable("symmetric_eigh", ("cpu", "cuda", "reference"))
 
 
 def _check(name: str, matrix: Tensor, *_: object) -> None:

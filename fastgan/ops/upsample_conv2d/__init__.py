@@ -39,13 +39,7 @@ def check_forward(
             f"{name}: input must be large enough for the kernel {list(weight.shape[2:])} with padding {padding}, "
             f"got {list(input.shape)}"
         )
-    if residual is not None and (
-        list(residual.shape) != size or residual.dtype != input.dtype or residual.device != input.device
-    ):
-        raise ValueError(
-            f"{name}: residual must be {input.dtype} {size} on {input.device} like the output, "
-            f"got {residual.dtype} {list(residual.shape)} on {residual.device}"
-        )
+    resampling.check_residual(name, residual, input, size)
 
 
 def _check_backward(

@@ -49,6 +49,10 @@ def upsample_conv2d(
     statistics: bool,
     algorithm: str,
 ) -> tuple[Tensor, Tensor]:
+    if input.dtype == torch.float16:
+        input, weight, bias, residual = resampling.widened(input, weight, bias, residual)
+        wide, gathered = upsample_conv2d(input, weight, bias, padding, groups, residual, statistics, algorithm)
+        return wide.half(), gathered
     layout = resampling.output_format(input, weight)
     gathered = resampling.empty_statistics(weight.new_empty(0, weight.shape[0]), statistics)
     written = gathered if statistics else None
@@ -79,6 +83,10 @@ def upsample_conv2d_backward(
     algorithm: str,
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
+    if input.dtype == torch.float16:
+        grad_output, input, weight = resampling.widened(grad_output, input, weight)
+        wide = upsample_conv2d_backward(grad_output, input, weight, padding, groups, algorithm, wanted)
+        return wide[0].half(), wide[1].half()
     grads: list[Tensor | None] = [None, None]
     if wanted[0] and _takes_winograd(algorithm, "grad_input", input, weight, padding, groups):
         grads[0] = winograd.grad_input(grad_output, input, weight)

@@ -81,15 +81,20 @@ class Call:
         tangent: Tangent,
         constants: Sequence[Tensor | None] = (),
         weigh: Weigh | None = None,
+        place: Tensor | None = None,
     ) -> Node | None:
-        """The node of an output; None without a layout or a gradient. Constants that are None are left out."""
+        """The node of an output; None without a layout or a gradient. Constants that are None are left out.
+
+        `weigh` is given the gradient of `place`, by default the output's.
+        """
         if layout is None or not output.requires_grad:
             return None
         edge = torch.autograd.graph.get_gradient_edge(output)
         value = Value(output.shape, layout, edge)
         device = output.device.type
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        return Node(inputs, value, [each for each in constants if each is not None], tangent, autocast, weigh)
+        at = None if place is None else Value(place.shape, layout, torch.autograd.graph.get_gradient_edge(place))
+        return Node(inputs, value, [each for each in constants if each is not None], tangent, autocast, weigh, at)
 
 
 def writes(function: Any) -> bool:

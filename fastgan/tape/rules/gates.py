@@ -8,17 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastgan.ops.checks import FLOATING
+from fastgan.tape.kinks import Kinks
 from fastgan.tape.node import Phi
 from fastgan.tape.rules.call import Call, Outcome, rule
 from fastgan.tape.rules.rectifiers import rectified, rectifier
-
-__all__ = ["sloped"]
-
-
-def sloped(c: Tensor, above: Tensor, slope: float) -> Tensor:
-    """`c` where `above`, and elsewhere times the slope; on CPUs several times as fast as ``torch.where``."""
-    kept = c * above
-    return kept if slope == 0 else torch.add(kept.mul_(1 - slope), c, alpha=slope)
 
 
 @rule("relu", "relu_", "leaky_relu", "leaky_relu_")
@@ -27,14 +21,15 @@ def rectify(call: Call, *args: Any, **kwargs: Any) -> Outcome | None:
     value = None if known is None else call.only(known.input)
     if known is None or value is None or not isinstance(known.slope, (int, float, type(None))):
         return None
-    slope = float(known.slope or 0)
-    above = known.input.detach() > 0
-    y = rectified(known, call)
+    if known.input.dtype not in FLOATING:
+        return None
+    slope, kinks = float(known.slope or 0), Kinks.of(known.input)
+    y = rectified(known, call, kinks)
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
-        return sloped(c[0], constants[0], slope)
+        return kinks.gate(c[0], slope)
 
-    return y, [call.node(y, [value], value.layout, tangent, [above])]
+    return y, [call.node(y, [value], value.layout, tangent)]
 
 
 @rule(
@@ -67,7 +62,7 @@ def prelu(call: Call, input: Tensor, weight: Tensor) -> Outcome | None:
     value = call.only(input)
     if value is None or (weight.numel() > 1 and value.layout.dim == 1):
         return None
-    above = input.detach() > 0
+    above = input.detach() >= 0  # at zero T follows torch's double backward, which differs from its backward
     y = call()
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:

@@ -10,10 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.tape.node import Phi, Value
+from fastgan.tape.rerouting import Geometry, geometry_of, rerouted
 from fastgan.tape.rules.call import Call, Outcome, rule
-
-#: Stride, padding, dilation, whether it is transposed, output padding and groups.
-Geometry = tuple[list[int], list[int], list[int], bool, list[int], int]
 
 
 def _channels(bias: Tensor, rank: int) -> Tensor:
@@ -27,7 +25,7 @@ def _convolution(
     value = call.only(input)
     if value is None or value.layout.dim != 0 or input.dim() != weight.dim():
         return None
-    y = call()
+    y = (rerouted(call.function, call.args, call.kwargs) or call)()
     function = call.function
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
@@ -54,20 +52,6 @@ def _bias_gradient(delta: Tensor, phi: Phi, value: Value) -> Tensor | None:
     return None if scaled is None else scaled.sum(0)
 
 
-def _geometry(
-    weight: Tensor, transposed: bool, stride: Any, padding: Any, dilation: Any, extra: Any, groups: int
-) -> Geometry | None:
-    """What ``aten.convolution_backward`` takes; None for a padding that is a word."""
-    if isinstance(padding, str):
-        return None
-    spatial = weight.dim() - 2
-
-    def each(given: Any) -> list[int]:
-        return [given] * spatial if isinstance(given, int) else list(given) * (spatial if len(given) == 1 else 1)
-
-    return (each(stride), each(padding), each(dilation), transposed, each(extra), groups)
-
-
 @rule("conv1d", "conv2d", "conv3d")
 def convolution(
     call: Call,
@@ -79,7 +63,7 @@ def convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Outcome | None:
-    geometry = _geometry(weight, False, stride, padding, dilation, 0, groups)
+    geometry = geometry_of(weight, False, stride, padding, dilation, 0, groups)
     return _convolution(call, input, weight, bias, (stride, padding, dilation, groups), geometry)
 
 
@@ -95,7 +79,7 @@ def transposed_convolution(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Outcome | None:
-    geometry = _geometry(weight, True, stride, padding, dilation, output_padding, groups)
+    geometry = geometry_of(weight, True, stride, padding, dilation, output_padding, groups)
     return _convolution(call, input, weight, bias, (stride, padding, output_padding, groups, dilation), geometry)
 
 

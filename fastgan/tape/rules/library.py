@@ -18,9 +18,9 @@ from fastgan.ops.spectral_conv import spectral_conv
 from fastgan.ops.upfirdn2d import upfirdn2d
 from fastgan.ops.upsample_add import upsample_add
 from fastgan.ops.upsample_conv2d import upsample_conv2d
-from fastgan.tape.node import Phi, Value
+from fastgan.tape.kinks import Kinks
+from fastgan.tape.node import Phi, Value, alias
 from fastgan.tape.rules.call import Call, Outcome, linear_node, rule
-from fastgan.tape.rules.gates import sloped
 
 
 def _batched(call: Call, x: Tensor) -> Value | None:
@@ -42,30 +42,36 @@ def bias_and_activation(
         or (bias is not None and dim == value.layout.dim)
     ):
         return None
-    y = call()
+    # At a place of its own in autograd's graph, as the bias's gradient is the sum of the input's.
+    place = alias(input)
+    y = call.function(place, *call.args[1:])
     # From the output, as the op's own derivative.
-    above = None if act == "linear" else y.detach() > 0
+    kinks = None if act == "linear" else Kinks.of(y)
     inside = offset = None
     if clamp is not None:
         inside = y.detach().abs() < torch.full((), clamp, dtype=y.dtype, device=y.device)
         offset = y.detach().masked_fill(inside, 0)
-    present = [x is not None for x in (bias, above, inside)]
-    shape = [-1 if i == dim else 1 for i in range(input.dim())]
+    biased, rank = bias is not None, input.dim()
+    shape = [-1 if i == dim else 1 for i in range(rank)]
     below = alpha if act == "lrelu" else 0.0
 
     def tangent(c: Sequence[Tensor], constants: Sequence[Tensor], phi: Phi) -> Tensor:
         remaining = list(constants)
-        z = c[0]
-        if present[0]:
-            z = phi.plus(z, remaining.pop(0).view(shape), value.layout)
-        if present[1]:
-            z = sloped(z, remaining.pop(0), below)
-        z = z if gain == 1 else z * gain
-        if present[2]:
-            z = phi.plus(z * remaining[0], remaining[1], value.layout)
-        return z
+        z = phi.plus(c[0], remaining.pop(0).view(shape), value.layout) if biased else c[0]
+        z = kinks.gate(z, below, gain) if kinks is not None else z if gain == 1 else z * gain
+        return phi.plus(z * remaining[0], remaining[1], value.layout) if remaining else z
 
-    return y, [call.node(y, [value], value.layout, tangent, [bias, above, inside, offset])]
+    def weigh(c: Sequence[Tensor], delta: Tensor, constants: Sequence[Tensor], phi: Phi) -> list[Tensor | None]:
+        # φ' multiplies sums over all but samples and features, not the whole tensor.
+        others = [i for i in range(rank) if i not in (dim, value.layout.dim)]
+        dtype = torch.promote_types(delta.dtype, constants[0].dtype)
+        sums = delta.sum(others, keepdim=True, dtype=dtype) if others else delta.to(dtype)
+        scaled = phi.times(sums, value.layout, rank)
+        found = None if scaled is None else scaled.sum([i for i in range(rank) if i != dim]).to(constants[0].dtype)
+        return [found, *(None,) * (len(constants) - 1)]
+
+    constants = [bias, inside, offset]
+    return y, [call.node(y, [value], value.layout, tangent, constants, weigh if biased else None, place)]
 
 
 def _plus_bias(product: Tensor, bias: Sequence[Tensor], phi: Phi, value: Value) -> Tensor:

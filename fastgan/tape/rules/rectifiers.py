@@ -1,4 +1,4 @@
-"""Relu and leaky relu for what is left to autograd: torch's own add a pass over zeros to the double backward."""
+"""Relu and leaky relu that keep bits: torch's own keep a tensor, and their double backward adds a pass over zeros."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.ops.bias_act import bias_act_backward
 from fastgan.ops.checks import FLOATING
-from fastgan.ops.registry import current_backend
+from fastgan.tape.kinks import Kinks
 
 __all__ = ["Rectifier", "rectified", "rectifier"]
 
@@ -60,30 +59,27 @@ def rectifier(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R
 
 class _Rectify(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: float | None, inplace: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, slope: float | None, inplace: bool, kinks: Kinks) -> Tensor:
         ctx.set_materialize_grads(False)
-        act, alpha = ("relu", 0.0) if slope is None else ("lrelu", slope)
-        ctx.arguments = (None, act, alpha, 1.0, None, 0, False, current_backend())
+        ctx.save_for_backward(kinks.bits)
+        ctx.slope, ctx.order = slope or 0.0, kinks[1:]
         y = F.relu(x, inplace) if slope is None else F.leaky_relu(x, slope, inplace)
         if inplace:
             ctx.mark_dirty(y)
-        # What torch saves, either of which has the sign: what may be written to afterwards is the same as with torch.
-        ctx.save_for_backward(y if slope is None or inplace else x)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None, None]:
-        if grad is None:
-            return None, None, None
-        (saved,) = ctx.saved_tensors
-        return bias_act_backward.run(grad, saved, *ctx.arguments)[0], None, None
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        return (None if grad is None else Kinks(*ctx.saved_tensors, *ctx.order).gate(grad, ctx.slope), None, None, None)
 
 
-def rectified(call: Rectifier, made: Callable[[], Tensor]) -> Tensor:
-    """Make the call by ours, or by `made` where ours does not serve."""
+def rectified(call: Rectifier, made: Callable[[], Tensor], kinks: Kinks | None = None) -> Tensor:
+    """Make the call by ours, or by `made` where ours does not serve; `kinks` are the input's, where they are known."""
     x, slope, inplace = call
     known = type(x) is Tensor and x.dtype in FLOATING and (slope is None or isinstance(slope, (int, float)))
-    # Views are written to by torch, which keeps their bases' graphs; negative slopes need the input, which is gone.
-    if not known or (inplace and (x._is_view() or (slope or 0) < 0)):
+    # Views are written to by torch, which keeps their bases' graphs. Checkpointing compares what is saved with what the
+    # same call saves when it is made again, which then is torch's own.
+    hooked = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+    if not known or hooked or (inplace and x._is_view()):
         return made()
-    return _Rectify.apply(x, None if slope is None else float(slope), inplace)
+    return _Rectify.apply(x, None if slope is None else float(slope), inplace, kinks or Kinks.of(x))

@@ -1,0 +1,68 @@
+"""The processes of one command, and their devices."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+from typing import TYPE_CHECKING
+
+from .config import ConfigError
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+__all__ = ["first_process", "launch", "make_fabric", "torchrun"]
+
+
+def torchrun(variable: str) -> int | None:
+    """A number that torchrun hands its processes; None in a process that it did not start."""
+    return int(os.environ[variable]) if "TORCHELASTIC_RUN_ID" in os.environ else None
+
+
+def first_process() -> bool:
+    """Whether this process is, or will become, the first of the run; known before the others are launched."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def make_fabric(device: str, processes: int, precision: str = "32-true") -> Fabric:
+    """Choose the device and the number of processes; ConfigError where they cannot be had. ``launch`` starts them."""
+    import torch
+    from lightning.fabric import Fabric
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device not in available:
+        raise ConfigError(f"unknown device {device!r}; there are: auto, {', '.join(available)}")
+    if not available[device]:
+        raise ConfigError(f"device {device} is not available here")
+    if precision == "16-mixed" and device != "cuda":
+        # Fabric would quietly take bfloat16 instead.
+        raise ConfigError(f"precision 16-mixed needs device cuda, got {device}; bf16-mixed and 32-true work there")
+    on_this_node = torchrun("LOCAL_WORLD_SIZE") or processes
+    if processes % on_this_node:
+        raise ConfigError(f"{processes} processes cannot be {on_this_node} on every node: start as many on each")
+    return Fabric(
+        accelerator=device,
+        devices=on_this_node,
+        num_nodes=processes // on_this_node,
+        strategy="ddp" if processes > 1 else "auto",
+        precision=precision,  # type: ignore[arg-type]  # one of PRECISIONS, checked by the config
+    )
+
+
+def launch(fabric: Fabric) -> None:
+    """Start the processes, or join those that torchrun started."""
+    fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Leave the group of processes while Python is whole: its threads hold the last call's tensors, and abort later."""
+    import torch.distributed as dist
+
+    gc.collect()  # data parallelism's cycles keep the group, and so its threads, alive
+    if dist.is_initialized():
+        dist.destroy_process_group()
