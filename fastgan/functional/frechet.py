@@ -7,7 +7,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from fastgan.functional.matrices import product_nuclear_norm, trace_sqrtm_product
+from fastgan.functional.matrices import norm_of_product, trace_sqrtm_product
 from fastgan.ops import checks
 from fastgan.ops.layout import accumulator
 from fastgan.ops.matrices import check_finite
@@ -217,16 +217,23 @@ def frechet_distance_from_features(
     check_features(name, "y", y)
     check_same_features(name, x, y)
     (mean1, rows1), (mean2, rows2) = centred(x.double()), centred(y.double())
-    distance, error = distances(mean1, rows1, x.shape[-2] - 1, mean2, rows2, y.shape[-2] - 1, rtol)
+    distance, error = distances(name, mean1, rows1, x.shape[-2] - 1, mean2, rows2, y.shape[-2] - 1, rtol)
     distance, error = (z.to(accumulator(x.dtype)) for z in (distance, error))
     return (distance, error + rounding(distance)) if return_error else distance
 
 
 def distances(
-    mean1: Tensor, rows1: Tensor, n: Tensor | int, mean2: Tensor, rows2: Tensor, m: Tensor | int, rtol: float | None
+    name: str,
+    mean1: Tensor,
+    rows1: Tensor,
+    n: Tensor | int,
+    mean2: Tensor,
+    rows2: Tensor,
+    m: Tensor | int,
+    rtol: float | None,
 ) -> tuple[Tensor, Tensor]:
     """The distances, and their estimated errors, of float64 samples that are :func:`centred`, with n + 1 and m + 1."""
-    norm, error = product_nuclear_norm(rows1, rows2, return_error=True, rtol=rtol)
+    norm, error = norm_of_product(name, rows1, rows2, rtol)
     scatter1, scatter2 = (torch.linalg.vector_norm(rows, dim=(-2, -1)).square() for rows in (rows1, rows2))
     total = (mean1 - mean2).square().sum(-1) + scatter1 / n + scatter2 / m
     factor = 2 / (n * m) ** 0.5

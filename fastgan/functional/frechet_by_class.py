@@ -162,7 +162,7 @@ def frechet_distance_by_class(
     for chunk in chunks:
         of_x = _centred(x, first, [pairs[i][0] for i in chunk])
         of_y = _centred(y, second, [pairs[i][1] for i in chunk])
-        results.append(distances(*of_x, *of_y, rtol))
+        results.append(distances(name, *of_x, *of_y, rtol))
     dtype = accumulator(x.dtype)
     labels = first.labels[[i for i, _ in pairs]]
     if not chunks:

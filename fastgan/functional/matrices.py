@@ -238,6 +238,12 @@ def product_nuclear_norm(
         if tensor.dim() < 2:
             raise ValueError(f"{name}: {argument} must be [..., m, d], got {list(tensor.shape)}")
         check_finite(name, argument, tensor)
+    norm, error = norm_of_product(name, x, y, rtol)
+    return (norm, error) if return_error else norm
+
+
+def norm_of_product(name: str, x: Tensor, y: Tensor, rtol: float | None) -> tuple[Tensor, Tensor]:
+    """:func:`product_nuclear_norm` and its error, of matrices that are known to be finite, for the function `name`."""
     batch = _check_pair(name, "x", x, "y", y)
     _check_rtol(name, rtol)
     dtype = accumulator(x.dtype)
@@ -246,8 +252,7 @@ def product_nuclear_norm(
     if rtol is not None:
         scale = torch.linalg.vector_norm(u, dim=(1, 2)) * torch.linalg.vector_norm(v, dim=(1, 2))
         check_error(name, error, scale, rtol)
-    norm, error = norm.reshape(batch), error.reshape(batch)
-    return (norm, error) if return_error else norm
+    return norm.reshape(batch), error.reshape(batch)
 
 
 def psd_factor(sigma: Tensor) -> Tensor:

@@ -126,4 +126,4 @@ class FrechetReference:
         if len(rows) >= len(self.mu):
             return self.distance(mu, rows.mT @ rows / len(rows), rtol=rtol)
         mu1, factor1 = self.mu.to(x.device), self.factor.to(x.device)
-        return distances(mu1, factor1.mT, 1, mu, rows, len(rows), rtol)
+        return distances(name, mu1, factor1.mT, 1, mu, rows, len(rows), rtol)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -39,13 +41,15 @@ def _by_eigenvalues(gram: Tensor) -> tuple[Tensor, Tensor]:
     return roots.sum(-1), (off / (roots + off.sqrt()).clamp_min(_TINY)).sum(-1)
 
 
-def of_matrices(matrix: Tensor, scale: Tensor, rtol: float | None) -> tuple[Tensor, Tensor]:
+def of_matrices(matrix: Tensor, scale: Callable[[], Tensor], rtol: float | None) -> tuple[Tensor, Tensor]:
     """The sum of the singular values of each matrix [B, m, n] and its error, which is to be small beside `scale`."""
     if matrix.numel() == 0:
         return matrix.new_zeros(len(matrix)), matrix.new_zeros(len(matrix))
     tall = matrix if matrix.shape[1] >= matrix.shape[2] else matrix.mT
     sums, errors = _by_eigenvalues(tall.mT @ tall)
-    poor = (errors > accuracy(rtol) * scale).numpy().nonzero()[0]
+    poor = (errors > accuracy(rtol) * sums).numpy().nonzero()[0]
+    if len(poor):  # the sums are no larger than the scales, which take a pass over all the data
+        poor = (errors > accuracy(rtol) * scale()).numpy().nonzero()[0]
     if len(poor):
         sums[poor], errors[poor] = _by_singular_values(matrix[poor])
     return sums, errors

@@ -32,7 +32,7 @@ def product_nuclear_norm(x: Tensor, y: Tensor, rtol: float | None) -> tuple[Tens
     dtype, d = x.dtype, x.shape[2]
     x, y = x.double(), y.double()
     if len(x) == 0 or max(x.shape[1], y.shape[1]) <= d:
-        norm, error = of_matrices(x @ y.mT, _norms(x) * _norms(y), rtol)
+        norm, error = of_matrices(x @ y.mT, lambda: _norms(x) * _norms(y), rtol)
     else:
         sums = [of_factors(_factor("x", u), _factor("y", v), rtol) for u, v in zip(x, y, strict=True)]
         norm, error = (torch.stack(part) for part in zip(*sums, strict=True))

@@ -11,18 +11,27 @@ from fastgan.ops.sqrtm_psd.reference import sqrtm_psd_backward
 __all__ = ["sqrtm_psd", "sqrtm_psd_backward", "unsupported_reason"]
 
 
+#: Matrices that are put together at a time, which stay in the caches.
+_AT_ONCE = 16
+
+
 def unsupported_reason(device_type: str, dtype: torch.dtype) -> str | None:
     return None if device_type == "cpu" else f"serves CPU tensors, not {device_type}"
 
 
 def sqrtm_psd(matrix: Tensor, eigenvalues: Tensor, vectors: Tensor) -> Tensor:
-    if eigenvalues.numel():
-        values = eigenvalues.numpy()
-        tolerance = torch.finfo(matrix.dtype).eps ** 0.5
-        for smallest, largest in values[:, [0, -1]]:
-            if smallest < -tolerance * max(largest, 0.0):
-                raise ValueError(
-                    "sqrtm_psd: matrix must be positive semi-definite, "
-                    f"got one with eigenvalues from {smallest:.3g} to {largest:.3g}"
-                )
-    return reference.sqrtm_psd(matrix, eigenvalues, vectors)
+    if eigenvalues.numel() == 0:
+        return torch.empty_like(vectors)
+    smallest, largest = eigenvalues.numpy()[:, 0], eigenvalues.numpy()[:, -1]
+    indefinite = (smallest < -(torch.finfo(matrix.dtype).eps ** 0.5) * largest.clip(0)).nonzero()[0]
+    if len(indefinite):
+        i = indefinite[0]
+        raise ValueError(
+            "sqrtm_psd: matrix must be positive semi-definite, "
+            f"got one with eigenvalues from {smallest[i]:.3g} to {largest[i]:.3g}"
+        )
+    roots = torch.empty_like(vectors)
+    for begin in range(0, len(vectors), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        roots[part] = reference.sqrtm_psd(matrix[part], eigenvalues[part], vectors[part])
+    return roots
