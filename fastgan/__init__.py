@@ -10,14 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastgan import functional, nn, penalties
+    from fastgan import augment, functional, nn, penalties
     from fastgan.ops.precision import exact_convolutions
     from fastgan.ops.registry import use_backend
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "exact_convolutions", "functional", "nn", "penalties", "use_backend"]
+__all__ = ["__version__", "augment", "exact_convolutions", "functional", "nn", "penalties", "use_backend"]
 
-_SUBMODULES = ("functional", "nn", "penalties")
+_SUBMODULES = ("augment", "functional", "nn", "penalties")
 _NAMES = {"exact_convolutions": "fastgan.ops.precision", "use_backend": "fastgan.ops.registry"}
 
 
