@@ -22,7 +22,7 @@ SYM6: Sequence[float] = (
     0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564, 0.04472490177066578,
     0.0017677118642428036, -0.007800708325034148,
 )  # fmt: skip
-#: By how many pixels of the image its filter, which is not quite symmetric, moves what is smooth; mirrored, the other way.
+#: By how many pixels of the image the filter, which is not symmetric, moves what is smooth; mirrored, the other way.
 _DELAY = (5.5 - sum(i * tap for i, tap in enumerate(SYM6)) / sum(SYM6)) / 2
 _MARGIN = 3  # pixels that upsampling sees beyond the border
 _OUTER = 5  # pixels of the upsampled image that downsampling sees beyond it
@@ -66,12 +66,15 @@ def warped(input: Tensor, place: Tensor, filter: Tensor) -> Tensor:
     Beyond its borders an image goes on as its mirror image. It is read, bilinearly, at twice its resolution, and what
     is read is at twice the resolution too: `filter` is SYM6, normalised.
     """
+    height, width = input.shape[2:]
     fine = F.pad(input, (_MARGIN,) * 4, mode="reflect")
     fine = upfirdn2d(fine, filter, up=2, padding=(0, -1, 0, -1), gain=4)
     eye = torch.eye(3, dtype=place.dtype, device=place.device)
     delay = eye.clone()
     delay[:2, 2] = _DELAY
-    grid = _grid((2 * eye - delay) @ place @ delay, input.shape, _OUTER, 2)  # the first one is delay's inverse
+    grid = _grid(place @ delay, input.shape, _OUTER, 2)
+    # Mirrored here, not by grid_sample, as the delay is not.
+    grid = 1 - ((grid + 1).remainder(4) - 2).abs() - grid.new_tensor([2 * _DELAY / width, 2 * _DELAY / height])
     fine = F.grid_sample(fine, grid, padding_mode="reflection", align_corners=False)
     moved = upfirdn2d(fine, filter, down=2, flip_filter=True)
     stays = (place == eye).flatten(1).all(1)
