@@ -161,7 +161,7 @@ def sample(
 
 @data_app.command("list", cls=_Command)
 def list_data() -> None:
-    """Show the data sets that have a name: content, license, source, size, and whether they are here."""
+    """Show the data sets that have a name: content, licence, source, size, and whether they are here."""
     with _plain_errors():
         from fastgan.data import DataError
         from fastgan.data.catalogue import CATALOGUE
@@ -196,7 +196,7 @@ def fetch_data(
         try:
             source.find()
         except DataError:
-            typer.echo(f"{name}: downloading {source.size / 1e6:.0f} MB; license: {source.license}", err=True)
+            typer.echo(f"{name}: downloading {source.size / 1e6:.0f} MB; licence: {source.license}", err=True)
         typer.echo(source.fetch())
 
 

@@ -171,7 +171,7 @@ def test_data_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastgan.data.emoji._PACKAGES", {"twitter": _unreachable(tmp_path)})
     result = runner.invoke(app, ["data", "fetch", "emoji"])
     assert result.exit_code == 1 and "Traceback" not in result.output
-    assert "emoji: downloading 152 MB; license: " in result.output
+    assert "emoji: downloading 152 MB; licence: " in result.output
     assert f"Error: emoji: file://{tmp_path}/none.tgz cannot be downloaded" in result.output
     assert "unknown data set 'mnits'; there are: fashion-mnist, digits, emoji, " in _one_line(
         ["data", "fetch", "mnits"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fastgan.augment.batch import check_images, working
+from fastgan.augment.batch import working
 from fastgan.augment.color import random_colors, recolored
 from fastgan.augment.draws import Draws
 from fastgan.augment.geometry import SYM6, blitted, random_blits, random_places, warped
@@ -90,7 +90,8 @@ class ADA(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the batch augmented."""
-        check_images("ADA", input)
+        checks.check_floating("ADA", "input", input)
+        checks.check_images("ADA", "input", input)
         channels, height, width = input.shape[1:]
         if channels not in (1, 3) or min(height, width) < 4:
             raise ValueError(

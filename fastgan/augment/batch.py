@@ -1,20 +1,11 @@
-"""What the augmentations share: the check of a batch, the precision they compute in, a choice for each sample."""
+"""What the augmentations share: the precision they compute in, and numbers for each sample."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from fastgan.ops import checks
-
-__all__ = ["check_images", "each", "working"]
-
-
-def check_images(function: str, input: Tensor) -> None:
-    """Raise unless `input` is a batch of images of a floating dtype."""
-    checks.check_floating(function, "input", input)
-    if input.dim() != 4:
-        raise ValueError(f"{function}: input must be [N, C, H, W], got {list(input.shape)}")
+__all__ = ["each", "working"]
 
 
 def working(input: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastgan.augment.batch import check_images, each, working
+from fastgan.augment.batch import each, working
+from fastgan.ops import checks
 
 __all__ = ["DiffAugment"]
 
@@ -58,7 +59,8 @@ class DiffAugment(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the batch augmented."""
-        check_images("DiffAugment", input)
+        checks.check_floating("DiffAugment", "input", input)
+        checks.check_images("DiffAugment", "input", input)
         if not self.training:
             return input
         with torch.autocast(input.device.type, enabled=False):

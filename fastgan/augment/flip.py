@@ -33,8 +33,7 @@ class RandomHorizontalFlip(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the batch with some images mirrored."""
-        if input.dim() != 4:
-            raise ValueError(f"RandomHorizontalFlip: input must be [N, C, H, W], got {list(input.shape)}")
+        checks.check_images("RandomHorizontalFlip", "input", input)
         if not self.training:
             return input
         chosen = torch.rand(len(input), device=input.device) < self.p
