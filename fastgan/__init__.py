@@ -10,14 +10,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastgan import features, functional, metrics, nn, penalties
+    from fastgan import augment, features, functional, metrics, nn, penalties
     from fastgan.ops.precision import exact_convolutions
     from fastgan.ops.registry import use_backend
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "exact_convolutions", "features", "functional", "metrics", "nn", "penalties", "use_backend"]
+__all__ = [
+    "__version__",
+    "augment",
+    "exact_convolutions",
+    "features",
+    "functional",
+    "metrics",
+    "nn",
+    "penalties",
+    "use_backend",
+]
 
-_SUBMODULES = ("features", "functional", "metrics", "nn", "penalties")
+_SUBMODULES = ("augment", "features", "functional", "metrics", "nn", "penalties")
 _NAMES = {"exact_convolutions": "fastgan.ops.precision", "use_backend": "fastgan.ops.registry"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+data_app = typer.Typer(help="List data sets, or fetch one.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 
 class _Command(typer.core.TyperCommand):
@@ -70,8 +74,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Data set: fashion-mnist, digits, a folder of images (class subfolders give labels), a folder of "
-            "IDX files, or an .npz file.",
+            help="Data set: a name that `fastgan data list` shows, a folder of images (class subfolders give labels), "
+            "a folder of IDX files, an .npz file, or hf:NAME from Hugging Face.",
             show_default="fashion-mnist",
         ),
     ] = None,
@@ -154,6 +158,47 @@ def sample(
         path = out or run / "samples" / f"sample-{n}-seed-{seed}.png"
         save_png(path, image_grid(images, columns=10))
         typer.echo(f"{path}: {n} images of step {step}")
+
+
+@data_app.command("list", cls=_Command)
+def list_data() -> None:
+    """Show the data sets that have a name: content, licence, source, size, and whether they are here."""
+    with _plain_errors():
+        from fastgan.data import DataError
+        from fastgan.data.catalogue import CATALOGUE
+
+        for source, entries in groupby(CATALOGUE.values(), lambda entry: entry.source):
+            names = []
+            for entry in entries:
+                names.append(entry.name)
+                typer.echo(f"{entry.name}: {entry.summary}")
+            try:
+                place = str(source.find())
+            except DataError:
+                place = f"not here; `fastgan data fetch {names[0]}` downloads {source.size / 1e6:.0f} MB"
+            for title, text in (
+                ("license", source.license),
+                *(("source", url) for url in source.urls),
+                ("place", place),
+            ):
+                typer.echo(f"    {title:8}{text}")
+
+
+@data_app.command("fetch", cls=_Command)
+def fetch_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What `fastgan data list` shows.")],
+) -> None:
+    """Download a data set, check it, and print where it is; one that is here already stays."""
+    with _plain_errors():
+        from fastgan.data import DataError
+        from fastgan.data.catalogue import find_entry
+
+        source = find_entry(name).source
+        try:
+            source.find()
+        except DataError:
+            typer.echo(f"{name}: downloading {source.size / 1e6:.0f} MB; licence: {source.license}", err=True)
+        typer.echo(source.fetch())
 
 
 @app.command(cls=_Command)

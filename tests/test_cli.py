@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,44 @@ def test_full_disk_gets_one_line_and_keeps_the_checkpoint(tmp_path: Path) -> Non
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result
     assert "step-00000002.tmp: cannot be written" in result.output.splitlines()[-1]
     assert checkpoint.latest(out / "checkpoints") == out / "checkpoints" / "step-00000001.safetensors"
+
+
+def test_data_list_shows_where_each_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTGAN_DATA", str(tmp_path))
+    result = runner.invoke(app, ["data", "list"])
+    assert result.exit_code == 0
+    for text in (
+        "fashion-mnist: ",
+        "digits: ",
+        "emoji: ",
+        "emoji-styles: ",
+        "license",
+        "CC BY 4.0",
+        "registry.npmjs.org",
+    ):
+        assert text in result.output
+    assert "not here; `fastgan data fetch emoji` downloads 152 MB" in result.output
+
+
+def test_data_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTGAN_DATA", str(tmp_path))
+    result = runner.invoke(app, ["data", "fetch", "digits"])
+    assert result.exit_code == 0 and result.output.strip().endswith("digits.csv.gz")
+    monkeypatch.setattr("fastgan.data.emoji._PACKAGES", {"twitter": _unreachable(tmp_path)})
+    result = runner.invoke(app, ["data", "fetch", "emoji"])
+    assert result.exit_code == 1 and "Traceback" not in result.output
+    assert "emoji: downloading 152 MB; licence: " in result.output
+    assert f"Error: emoji: file://{tmp_path}/none.tgz cannot be downloaded" in result.output
+    assert "unknown data set 'mnits'; there are: fashion-mnist, digits, emoji, " in _one_line(
+        ["data", "fetch", "mnits"]
+    )
+
+
+def _unreachable(folder: Path) -> object:
+    from fastgan.data.emoji import _PACKAGES
+
+    package = _PACKAGES["twitter"]
+    return replace(package, file=replace(package.file, url=(folder / "none.tgz").as_uri()))
 
 
 def test_sample_of_no_run(tmp_path: Path) -> None:

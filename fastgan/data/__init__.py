@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .base import ArrayData, DataError, ImageData
 from .catalogue import available, open_data
+from .emoji import open_emoji
+from .paired import PairedData
 from .sampler import Sampler
 
-__all__ = ["ArrayData", "DataError", "ImageData", "Sampler", "available", "open_data"]
+__all__ = ["ArrayData", "DataError", "ImageData", "PairedData", "Sampler", "available", "open_data", "open_emoji"]

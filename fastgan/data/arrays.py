@@ -13,7 +13,7 @@ import torch
 
 from .base import ArrayData, DataError
 
-__all__ = ["has_idx", "open_digits", "open_idx", "open_npz"]
+__all__ = ["digits_file", "has_idx", "open_digits", "open_idx", "open_npz"]
 
 _IMAGES, _LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
@@ -45,24 +45,32 @@ def _read_idx(folder: Path, stem: str) -> torch.Tensor:
     return torch.from_numpy(data.reshape(shape).copy())
 
 
-def open_idx(folder: Path, name: str) -> ArrayData:
+def open_idx(folder: Path, name: str, image_size: int = 32) -> ArrayData:
     """Open the training half of a data set in MNIST's IDX format; 28×28 is padded to 32×32."""
     images, labels = _read_idx(folder, _IMAGES), _read_idx(folder, _LABELS)
     if images.ndim != 3:
         raise DataError(f"{folder}: expected images as [N, H, W], got {tuple(images.shape)}")
-    return ArrayData(name, images[:, None], labels.long())
+    return ArrayData(name, images[:, None], labels.long(), image_size)
 
 
-def open_digits() -> ArrayData:
-    """Open scikit-learn's 1,797 handwritten digits, 8×8 resized to 32×32; they come with the package."""
+def digits_file() -> Path:
+    """The file of the digits, which comes with scikit-learn."""
     try:
-        from sklearn.datasets import load_digits
+        import sklearn.datasets
     except ImportError as error:
         raise DataError('digits needs scikit-learn: pip install "fastgan[train]"') from error
+    return Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
+
+
+def open_digits(image_size: int = 32) -> ArrayData:
+    """Open scikit-learn's 1,797 handwritten digits, 8×8 resized."""
+    digits_file()
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     # 0..16 to 0..255
     images = torch.from_numpy((digits.images * (255 / 16)).round().astype(np.uint8))[:, None]
-    return ArrayData("digits", images, torch.from_numpy(digits.target).long())
+    return ArrayData("digits", images, torch.from_numpy(digits.target).long(), image_size)
 
 
 def open_npz(path: Path, image_size: int | None = 32) -> ArrayData:

@@ -71,9 +71,18 @@ class ArrayData:
         int64, [N], in [0, num_classes).
     image_size : int or None, default: 32
         Height and width the images are brought to (see ``fit``); None leaves them as they are.
+    num_classes : int, optional
+        Where there may be classes without an image here; by default one more than the largest label.
     """
 
-    def __init__(self, name: str, images: Tensor, labels: Tensor | None = None, image_size: int | None = 32) -> None:
+    def __init__(
+        self,
+        name: str,
+        images: Tensor,
+        labels: Tensor | None = None,
+        image_size: int | None = 32,
+        num_classes: int | None = None,
+    ) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
             given = f"{images.dtype} {tuple(images.shape)}"
             raise DataError(f"{name}: expected at least one uint8 image as [N, C, H, W], got {given}")
@@ -81,10 +90,13 @@ class ArrayData:
             raise DataError(f"{name}: expected {len(images)} labels, one an image, got shape {tuple(labels.shape)}")
         if labels is not None and int(labels.min()) < 0:
             raise DataError(f"{name}: labels must not be negative, got {int(labels.min())}")
+        found = None if labels is None else int(labels.max()) + 1
+        if num_classes is not None and (found is None or found > num_classes):
+            raise DataError(f"{name}: labels must be below num_classes {num_classes}, got {found and found - 1}")
         self.name = name
         self.image_size = images.shape[-1] if image_size is None else image_size
         self.image_channels = images.shape[1]
-        self.num_classes = None if labels is None else int(labels.max()) + 1
+        self.num_classes = num_classes or found
         self._images = (images if image_size is None else fit(images, image_size)).contiguous()
         self._labels = None if labels is None else labels.long()
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fastgan.data import DataError, ImageData, open_data
 from fastgan.data.arrays import has_idx, open_npz
+from fastgan.data.decode import to_rgb
 from fastgan.data.folder import image_files
 from fastgan.trainers.images import to_uint8
 from fastgan.trainers.run import load_run
@@ -127,7 +128,7 @@ class FolderSource:
 
         try:
             with Image.open(self._files[index]) as image:
-                pixels = np.array(image.convert("RGB"))
+                pixels = np.array(to_rgb(image))
         # Pillow's decoders raise many kinds of errors on damaged files; any of them means this file.
         except Exception as error:
             raise DataError(f"{self._files[index]}: broken image ({error})") from error

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from fastgan.data import DataError
-from fastgan.data.fetch import fetch_fashion_mnist
+from fastgan.data.fashion_mnist import fetch_fashion_mnist
 
 from .compare import compare_with_stock
 from .config import build_config, write_yaml

@@ -61,12 +61,12 @@ def test_fashion_mnist_is_found_in_the_cache(
 def test_missing_fashion_mnist_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTGAN_DATA", str(tmp_path))
     monkeypatch.setattr("fastgan.data.fashion_mnist.DEBIAN_FOLDER", tmp_path / "none")
-    with pytest.raises(DataError, match=r"python -m fastgan\.data\.fetch"):
+    with pytest.raises(DataError, match="`fastgan data fetch fashion-mnist`"):
         find_fashion_mnist()
 
 
 def test_fetch_without_the_package_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastgan.data.fetch import fetch_fashion_mnist
+    from fastgan.data.fashion_mnist import fetch_fashion_mnist
 
     monkeypatch.setenv("FASTGAN_DATA", str(tmp_path))
     monkeypatch.setattr("fastgan.data.fashion_mnist.DEBIAN_FOLDER", tmp_path / "none")
@@ -81,7 +81,7 @@ def test_fetch_is_whole_or_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, garments: tuple[np.ndarray, np.ndarray], deb: str
 ) -> None:
     """With the two package tools replaced by scripts: what is unpacked lands in the cache, a failure leaves nothing."""
-    from fastgan.data.fetch import fetch_fashion_mnist
+    from fastgan.data.fashion_mnist import fetch_fashion_mnist
 
     source, tools, cache = tmp_path / "source", tmp_path / "tools", tmp_path / "cache"
     _write_idx(source, *garments, gz=True)
@@ -94,7 +94,6 @@ def test_fetch_is_whole_or_nothing(
     monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
     monkeypatch.setenv("FASTGAN_DATA", str(cache))
     monkeypatch.setattr("fastgan.data.fashion_mnist.DEBIAN_FOLDER", tmp_path / "none")
-    monkeypatch.setattr("fastgan.data.fetch.DEBIAN_FOLDER", Path("/usr/share/datasets/fashion-mnist"))
     if deb == "good":
         assert len(open_data(str(fetch_fashion_mnist()))) == 12
         assert [path.name for path in cache.iterdir()] == ["fashion-mnist"]
@@ -190,6 +189,22 @@ def test_folder_with_classes(tmp_path: Path) -> None:
     assert x[0].unique().tolist() == [40]
 
 
+def test_transparent_pixels_become_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (32, 32), (9, 9, 9, 0)).save(tmp_path / "a.png")
+    Image.new("LA", (32, 32), (0, 102)).save(tmp_path / "b.png")
+    images, _ = open_data(str(tmp_path)).batch(torch.tensor([0, 1]))
+    assert (images[0] == 255).all() and (images[1] == 255 - 102).all()
+
+
+def test_image_size(tmp_path: Path) -> None:
+    _pictures(tmp_path / "folder", ["a.png"])
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 32, 32), np.uint8))
+    _write_idx(tmp_path / "idx", np.ones((2, 28, 28), np.uint8), np.ones(2, np.uint8), gz=False)
+    for data in (str(tmp_path / "folder"), str(tmp_path / "x.npz"), str(tmp_path / "idx"), "digits"):
+        opened = open_data(data, image_size=16)
+        assert opened.image_size == 16 and opened.batch(torch.tensor([0]))[0].shape[2:] == (16, 16)
+
+
 def test_folder_without_classes_and_mixed(tmp_path: Path) -> None:
     _pictures(tmp_path, ["a.png", "b.png"])
     assert open_data(str(tmp_path)).num_classes is None
@@ -244,8 +259,15 @@ def test_folder_with_nothing_good(tmp_path: Path) -> None:
 
 
 def test_unknown_data_set_lists_what_exists() -> None:
-    with pytest.raises(DataError, match=r"unknown data set 'mnits'; there are: fashion-mnist; digits; "):
+    with pytest.raises(DataError, match=r"unknown data set 'mnits'; there are: fashion-mnist; digits; emoji; "):
         open_data("mnits")
+
+
+def test_array_data_of_fewer_classes_than_there_are() -> None:
+    images, labels = torch.zeros(2, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 1])
+    assert ArrayData("x", images, labels, num_classes=5).num_classes == 5
+    with pytest.raises(DataError, match="labels must be below num_classes 1, got 1"):
+        ArrayData("x", images, labels, num_classes=1)
 
 
 def test_array_data_refuses_other_types() -> None:
