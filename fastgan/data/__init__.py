@@ -5,5 +5,6 @@ from __future__ import annotations
 from .base import ArrayData, DataError, ImageData
 from .catalogue import available, open_data
 from .sampler import Sampler
+from .split import hold_out
 
-__all__ = ["ArrayData", "DataError", "ImageData", "Sampler", "available", "open_data"]
+__all__ = ["ArrayData", "DataError", "ImageData", "Sampler", "available", "hold_out", "open_data"]

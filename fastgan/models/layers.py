@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 from torch.nn.utils import parametrizations
+
+from fastgan.penalties import Penalty
 
 from .blocks import BatchNormReLU, ConditionalBatchNormReLU, StockResBlockDown, StockResBlockUp
 
@@ -30,6 +32,9 @@ class Layers:
         scale and shift depend on the label.
     block_up, block_down : callable
         The residual blocks: :class:`fastgan.nn.ResBlockUp` and ``ResBlockDown``, or what they stand in for.
+    penalize : callable
+        ``penalize(discriminator, penalties)`` makes the module that calls it on real and fake images and penalises its
+        input gradient: :class:`fastgan.nn.PenalizedDiscriminator`, or the same by double backward.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Layers:
     batch_norm: Callable[..., nn.Module]
     block_up: Callable[..., nn.Module]
     block_down: Callable[..., nn.Module]
+    penalize: Callable[[nn.Module, Sequence[Penalty]], nn.Module]
 
 
 def _stock_batch_norm(channels: int, num_classes: int | None = None) -> nn.Module:
@@ -46,6 +52,8 @@ def _stock_batch_norm(channels: int, num_classes: int | None = None) -> nn.Modul
 
 def stock_layers() -> Layers:
     """PyTorch's own modules."""
+    from .penalized import StockPenalizedDiscriminator
+
     return Layers(
         "stock",
         parametrizations.spectral_norm,
@@ -53,12 +61,19 @@ def stock_layers() -> Layers:
         _stock_batch_norm,
         StockResBlockUp,
         StockResBlockDown,
+        StockPenalizedDiscriminator,
     )
 
 
 def fast_layers() -> Layers:
     """The drop-ins of fastgan."""
-    from fastgan.nn import BatchNormAct2d, ConditionalBatchNorm2d, ResBlockDown, ResBlockUp
+    from fastgan.nn import (
+        BatchNormAct2d,
+        ConditionalBatchNorm2d,
+        PenalizedDiscriminator,
+        ResBlockDown,
+        ResBlockUp,
+    )
     from fastgan.nn.utils import group_spectral_norm, spectral_norm
 
     def batch_norm(channels: int, num_classes: int | None = None) -> nn.Module:
@@ -66,4 +81,6 @@ def fast_layers() -> Layers:
             return BatchNormAct2d(channels, act="relu")
         return ConditionalBatchNorm2d(channels, num_classes, act="relu")
 
-    return Layers("fast", spectral_norm, group_spectral_norm, batch_norm, ResBlockUp, ResBlockDown)
+    return Layers(
+        "fast", spectral_norm, group_spectral_norm, batch_norm, ResBlockUp, ResBlockDown, PenalizedDiscriminator
+    )

@@ -132,28 +132,25 @@ def start(recipe: type[Recipe], config: TrainConfig, out: Path, *, resume: bool,
         write_yaml(out / "config.yaml", recipe.name, config)
     trainer.fabric.barrier()
     with Reporter(out, trainer.step, config.steps, trainer.images_per_step, enabled=first, console=console) as reporter:
-        trainer.run(out, reporter, _lazy_distance(trainer, reporter))
+        trainer.run(out, reporter, _lazy_metric(trainer, reporter))
     if first and (report := trainer.data.report()):
         console.print(report, highlight=False)
     return trainer
 
 
-def _lazy_distance(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module], float]:
-    """A Fréchet distance whose network is loaded, and its name printed, when it is first needed."""
+def _lazy_metric(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module], float]:
+    """The recipe's measurement, whose network is loaded, and its title printed, when it is first needed."""
     made: list[Callable[[nn.Module], float]] = []
 
-    def distance(generator: nn.Module) -> float:
+    def metric(generator: nn.Module) -> float:
         if not made:
-            from .evaluate import FrechetEvaluator
-
-            evaluator = FrechetEvaluator(
-                trainer.recipe, trainer.data, trainer.config.metric_samples, trainer.fabric.device
-            )
-            reporter.print(f"Fréchet distances are on {evaluator.title}")
+            recipe, device = trainer.recipe, trainer.fabric.device
+            evaluator = recipe.evaluator(trainer.data, trainer.held_out, trainer.config.metric_samples, device)
+            reporter.print(f"{recipe.metric}: {evaluator.title}")
             made.append(evaluator)
         return made[0](generator)
 
-    return distance
+    return metric
 
 
 def sample_run(run: Path, n: int, seed: int) -> tuple[Tensor, int]:
