@@ -45,15 +45,15 @@ def _read_idx(folder: Path, stem: str) -> torch.Tensor:
     return torch.from_numpy(data.reshape(shape).copy())
 
 
-def open_idx(folder: Path, name: str) -> ArrayData:
+def open_idx(folder: Path, name: str, image_size: int = 32) -> ArrayData:
     """Open the training half of a data set in MNIST's IDX format; 28×28 is padded to 32×32."""
     images, labels = _read_idx(folder, _IMAGES), _read_idx(folder, _LABELS)
     if images.ndim != 3:
         raise DataError(f"{folder}: expected images as [N, H, W], got {tuple(images.shape)}")
-    return ArrayData(name, images[:, None], labels.long())
+    return ArrayData(name, images[:, None], labels.long(), image_size)
 
 
-def open_digits() -> ArrayData:
+def open_digits(image_size: int = 32) -> ArrayData:
     """Open scikit-learn's 1,797 handwritten digits, 8×8 resized to 32×32; they come with the package."""
     try:
         from sklearn.datasets import load_digits
@@ -62,10 +62,10 @@ def open_digits() -> ArrayData:
     digits = load_digits()
     # 0..16 to 0..255
     images = torch.from_numpy((digits.images * (255 / 16)).round().astype(np.uint8))[:, None]
-    return ArrayData("digits", images, torch.from_numpy(digits.target).long())
+    return ArrayData("digits", images, torch.from_numpy(digits.target).long(), image_size)
 
 
-def open_npz(path: Path) -> ArrayData:
+def open_npz(path: Path, image_size: int = 32) -> ArrayData:
     """Open an ``.npz`` archive: ``images``, uint8 [N, H, W], [N, H, W, C] or [N, C, H, W], and optionally ``labels``.
 
     Nothing is unpickled. C is 1 or 3; where both ends could be channels, the last one is.
@@ -92,4 +92,6 @@ def open_npz(path: Path) -> ArrayData:
     if labels is not None and not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{path}: labels must be integers, got {labels.dtype}")
     tensor = torch.from_numpy(np.ascontiguousarray(images))
-    return ArrayData(path.name, tensor, None if labels is None else torch.from_numpy(labels.astype(np.int64)))
+    return ArrayData(
+        path.name, tensor, None if labels is None else torch.from_numpy(labels.astype(np.int64)), image_size
+    )

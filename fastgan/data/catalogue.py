@@ -23,8 +23,8 @@ def available() -> list[str]:
     ]
 
 
-def open_data(data: str, *, strict: bool = False) -> ImageData:
-    """Open a data set of 32×32 images.
+def open_data(data: str, *, strict: bool = False, image_size: int = 32) -> ImageData:
+    """Open a data set.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ def open_data(data: str, *, strict: bool = False) -> ImageData:
         A name (``fashion-mnist``, ``digits``) or the path of a folder or an ``.npz`` file.
     strict : bool, default: False
         A broken image stops the run instead of being skipped.
+    image_size : int, default: 32
+        Height and width in pixels.
 
     Returns
     -------
@@ -44,12 +46,14 @@ def open_data(data: str, *, strict: bool = False) -> ImageData:
         If there is no such data set (the message lists what exists) or it cannot be read.
     """
     if data == "fashion-mnist":
-        return open_idx(find_fashion_mnist(), "fashion-mnist")
+        return open_idx(find_fashion_mnist(), "fashion-mnist", image_size)
     if data == "digits":
-        return open_digits()
+        return open_digits(image_size)
     path = Path(data).expanduser()
     if path.is_dir():
-        return open_idx(path, path.name) if has_idx(path) else FolderData(path, strict=strict)
+        if has_idx(path):
+            return open_idx(path, path.name, image_size)
+        return FolderData(path, strict=strict, image_size=image_size)
     if path.is_file() and path.suffix == ".npz":
-        return open_npz(path)
+        return open_npz(path, image_size)
     raise DataError(f"unknown data set {data!r}; there are: " + "; ".join(available()))

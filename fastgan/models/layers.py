@@ -10,7 +10,13 @@ from torch.nn.utils import parametrizations
 
 from fastgan.penalties import Penalty
 
-from .blocks import BatchNormReLU, ConditionalBatchNormReLU, StockResBlockDown, StockResBlockUp
+from .blocks import (
+    BatchNormLeakyReLU,
+    BatchNormReLU,
+    ConditionalBatchNormReLU,
+    StockResBlockDown,
+    StockResBlockUp,
+)
 
 __all__ = ["Layers", "fast_layers", "stock_layers"]
 
@@ -29,7 +35,7 @@ class Layers:
         Called once on a whole network whose every forward uses all of its normalised weights; returns the network.
     batch_norm : callable
         ``batch_norm(channels)`` makes a batch norm followed by ReLU; ``batch_norm(channels, num_classes)`` one whose
-        scale and shift depend on the label.
+        scale and shift depend on the label; ``batch_norm(channels, negative_slope=0.2)`` one followed by LeakyReLU.
     block_up, block_down : callable
         The residual blocks: :class:`fastgan.nn.ResBlockUp` and ``ResBlockDown``, or what they stand in for.
     penalize : callable
@@ -46,7 +52,9 @@ class Layers:
     penalize: Callable[[nn.Module, Sequence[Penalty]], nn.Module]
 
 
-def _stock_batch_norm(channels: int, num_classes: int | None = None) -> nn.Module:
+def _stock_batch_norm(channels: int, num_classes: int | None = None, negative_slope: float | None = None) -> nn.Module:
+    if negative_slope is not None:
+        return BatchNormLeakyReLU(channels, negative_slope)
     return BatchNormReLU(channels) if num_classes is None else ConditionalBatchNormReLU(channels, num_classes)
 
 
@@ -76,7 +84,9 @@ def fast_layers() -> Layers:
     )
     from fastgan.nn.utils import group_spectral_norm, spectral_norm
 
-    def batch_norm(channels: int, num_classes: int | None = None) -> nn.Module:
+    def batch_norm(channels: int, num_classes: int | None = None, negative_slope: float | None = None) -> nn.Module:
+        if negative_slope is not None:
+            return BatchNormAct2d(channels, act="lrelu", alpha=negative_slope)
         if num_classes is None:
             return BatchNormAct2d(channels, act="relu")
         return ConditionalBatchNorm2d(channels, num_classes, act="relu")

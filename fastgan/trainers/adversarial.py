@@ -18,7 +18,13 @@ from fastgan.penalties import Penalty
 from .config import ConfigError, TrainConfig, setting
 from .recipe import Recipe
 
-__all__ = ["AdversarialConfig", "AdversarialRecipe", "check_positive"]
+__all__ = ["AdversarialConfig", "AdversarialRecipe", "check_image_size", "check_positive"]
+
+
+def check_image_size(config: TrainConfig, *sizes: int) -> None:
+    """ConfigError unless the images' size is one that the networks are made for."""
+    if config.image_size not in sizes:
+        raise ConfigError(f"image_size must be {' or '.join(map(str, sizes))} here, got {config.image_size}")
 
 
 def check_positive(config: TrainConfig, *names: str) -> None:

@@ -36,6 +36,7 @@ class TrainConfig:
     """What every recipe has; a recipe's own dataclass adds to it."""
 
     data: str = setting("fashion-mnist", "name of a data set, or path of a folder or .npz file")
+    image_size: int = setting(32, "height and width the images are brought to")
     steps: int = setting(10_000, "generator updates in the whole run", free=True)
     batch_size: int = setting(64, "images a process uses in one update")
     accumulate: int = setting(1, "parts a batch is cut into, their gradients added (saves memory)")
@@ -58,7 +59,15 @@ class TrainConfig:
     keep_checkpoints: int = setting(2, "newest checkpoints kept", free=True)
 
     def __post_init__(self) -> None:
-        at_least = {"steps": 1, "batch_size": 1, "accumulate": 1, "processes": 1, "n_dis": 1, "log_every": 1}
+        at_least = {
+            "steps": 1,
+            "image_size": 1,
+            "batch_size": 1,
+            "accumulate": 1,
+            "processes": 1,
+            "n_dis": 1,
+            "log_every": 1,
+        }
         at_least |= {
             "checkpoint_every": 1,
             "keep_checkpoints": 1,

@@ -19,6 +19,8 @@ __all__ = ["Evaluator", "Recipe", "find_recipe", "recipe_names"]
 
 _RECIPES = {
     "sngan": "fastgan.trainers.sngan:SNGAN",
+    "gan": "fastgan.trainers.gan:GAN",
+    "dcgan": "fastgan.trainers.dcgan:DCGAN",
 }
 
 

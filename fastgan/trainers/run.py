@@ -95,7 +95,7 @@ def make_trainer(recipe: type[Recipe], config: TrainConfig, data: ImageData | No
     on_this_node = _torchrun("LOCAL_WORLD_SIZE") or config.processes
     if config.processes % on_this_node:
         raise ConfigError(f"{config.processes} processes cannot be {on_this_node} on every node: start as many on each")
-    data = data or open_data(config.data, strict=config.strict)
+    data = data or open_data(config.data, strict=config.strict, image_size=config.image_size)
     fabric = Fabric(
         accelerator=device,
         devices=on_this_node,

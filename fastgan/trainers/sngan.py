@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fastgan.models.layers import Layers
 from fastgan.models.sngan import SNGANDiscriminator, SNGANGenerator
 
-from .adversarial import AdversarialConfig, AdversarialRecipe, check_positive
+from .adversarial import AdversarialConfig, AdversarialRecipe, check_image_size, check_positive
 from .config import setting
 
 __all__ = ["SNGAN", "SNGANConfig"]
@@ -35,6 +35,7 @@ class SNGANConfig(AdversarialConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "g_channels", "d_channels")
+        check_image_size(self, 32)
 
 
 class SNGAN(AdversarialRecipe):
