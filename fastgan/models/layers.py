@@ -38,6 +38,10 @@ class Layers:
         scale and shift depend on the label; ``batch_norm(channels, negative_slope=0.2)`` one followed by LeakyReLU.
     block_up, block_down : callable
         The residual blocks: :class:`fastgan.nn.ResBlockUp` and ``ResBlockDown``, or what they stand in for.
+    bias_leaky_relu : callable
+        ``bias_leaky_relu(channels, negative_slope)`` adds a learned bias before LeakyReLU.
+    fir_resample : callable
+        ``fir_resample(up)`` doubles the resolution with the filter [1, 2, 1], or halves it.
     penalize : callable
         ``penalize(discriminator, penalties)`` makes the module that calls it on real and fake images and penalises its
         input gradient: :class:`fastgan.nn.PenalizedDiscriminator`, or the same by double backward.
@@ -49,6 +53,8 @@ class Layers:
     batch_norm: Callable[..., nn.Module]
     block_up: Callable[..., nn.Module]
     block_down: Callable[..., nn.Module]
+    bias_leaky_relu: Callable[[int, float], nn.Module]
+    fir_resample: Callable[[bool], nn.Module]
     penalize: Callable[[nn.Module, Sequence[Penalty]], nn.Module]
 
 
@@ -61,6 +67,7 @@ def _stock_batch_norm(channels: int, num_classes: int | None = None, negative_sl
 def stock_layers() -> Layers:
     """PyTorch's own modules."""
     from .penalized import StockPenalizedDiscriminator
+    from .resample import StockBiasLeakyReLU, StockFIRResample
 
     return Layers(
         "stock",
@@ -69,6 +76,8 @@ def stock_layers() -> Layers:
         _stock_batch_norm,
         StockResBlockUp,
         StockResBlockDown,
+        StockBiasLeakyReLU,
+        StockFIRResample,
         StockPenalizedDiscriminator,
     )
 
@@ -77,12 +86,15 @@ def fast_layers() -> Layers:
     """The drop-ins of fastgan."""
     from fastgan.nn import (
         BatchNormAct2d,
+        BiasAct,
         ConditionalBatchNorm2d,
         PenalizedDiscriminator,
         ResBlockDown,
         ResBlockUp,
     )
     from fastgan.nn.utils import group_spectral_norm, spectral_norm
+
+    from .resample import FIRResample
 
     def batch_norm(channels: int, num_classes: int | None = None, negative_slope: float | None = None) -> nn.Module:
         if negative_slope is not None:
@@ -91,6 +103,17 @@ def fast_layers() -> Layers:
             return BatchNormAct2d(channels, act="relu")
         return ConditionalBatchNorm2d(channels, num_classes, act="relu")
 
+    def bias_leaky_relu(channels: int, negative_slope: float) -> nn.Module:
+        return BiasAct(channels, act="lrelu", alpha=negative_slope, gain=1.0)
+
     return Layers(
-        "fast", spectral_norm, group_spectral_norm, batch_norm, ResBlockUp, ResBlockDown, PenalizedDiscriminator
+        "fast",
+        spectral_norm,
+        group_spectral_norm,
+        batch_norm,
+        ResBlockUp,
+        ResBlockDown,
+        bias_leaky_relu,
+        FIRResample,
+        PenalizedDiscriminator,
     )

@@ -21,6 +21,10 @@ _RECIPES = {
     "sngan": "fastgan.trainers.sngan:SNGAN",
     "gan": "fastgan.trainers.gan:GAN",
     "dcgan": "fastgan.trainers.dcgan:DCGAN",
+    "wgan": "fastgan.trainers.wgan:WGAN",
+    "wgan-gp": "fastgan.trainers.wgan_gp:WGANGP",
+    "wgan-lp": "fastgan.trainers.wgan_gp:WGANLP",
+    "r3gan": "fastgan.trainers.r3gan:R3GAN",
 }
 
 
