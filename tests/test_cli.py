@@ -45,7 +45,7 @@ def test_module_is_the_same_command() -> None:
         (["sngn"], "Error: unknown recipe 'sngn'; there are: sngan"),
         (["sngan", "--data", "mnits"], "Error: unknown data set 'mnits'; there are: fashion-mnist; digits; "),
         (["sngan", "--preset", "huge"], "Error: unknown preset 'huge' of sngan; there are: paper, small, demo"),
-        (["sngan", "--set", "lr=1"], "Error: unknown setting 'lr'; there are: data, steps, "),
+        (["sngan", "--set", "lr=1"], "Error: unknown setting 'lr'; there are: data, image_size, steps, "),
         (
             ["sngan", "--data", "digits", "--device", "cpu", "--precision", "16-mixed"],
             "precision 16-mixed needs device cuda",

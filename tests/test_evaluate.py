@@ -206,8 +206,9 @@ def test_run_against_its_data(run: Path) -> None:
 def test_real_images_of_a_run_are_prepared_as_in_training(folders: tuple[Path, Path]) -> None:
     indices = torch.arange(3)
     assert [batch.shape[1:] for batch in open_images(str(folders[0])).images(indices)] == [(3, 20, 20), (3, 24, 40)]
-    prepared = open_images(str(folders[0]), as_trained=True)
-    assert [batch.shape for batch in prepared.images(indices)] == [(3, 3, 32, 32)]
+    prepared = open_images(str(folders[0]), image_size=16)
+    assert [batch.shape for batch in prepared.images(indices)] == [(3, 3, 16, 16)]
+    assert open_images("digits", image_size=16).images(indices)[0].shape == (3, 1, 16, 16)
     assert prepared.identity != open_images(str(folders[0])).identity
 
 

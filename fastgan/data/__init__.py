@@ -7,5 +7,16 @@ from .catalogue import available, open_data
 from .emoji import open_emoji
 from .paired import PairedData
 from .sampler import Sampler
+from .split import hold_out
 
-__all__ = ["ArrayData", "DataError", "ImageData", "PairedData", "Sampler", "available", "open_data", "open_emoji"]
+__all__ = [
+    "ArrayData",
+    "DataError",
+    "ImageData",
+    "PairedData",
+    "Sampler",
+    "available",
+    "hold_out",
+    "open_data",
+    "open_emoji",
+]

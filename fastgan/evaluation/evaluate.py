@@ -19,6 +19,7 @@ from fastgan import features as networks
 from fastgan.features import FeatureNetwork
 from fastgan.trainers.config import ConfigError
 from fastgan.trainers.processes import launch, make_fabric, torchrun
+from fastgan.trainers.run import run_config
 
 from . import cache
 from .extraction import extract
@@ -107,7 +108,7 @@ def evaluate(
     DataError
         If images cannot be had or read.
     """
-    source = open_images(real, as_trained=is_run(fake))
+    source = open_images(real, image_size=run_config(Path(fake))[1].image_size if is_run(fake) else None)
     fabric = make_fabric(device, torchrun("WORLD_SIZE") or 1)
     launch(fabric)
     network = _network(features, weights, resize, fabric.device)

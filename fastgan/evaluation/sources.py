@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastgan.data import DataError, ImageData, open_data
+from fastgan.data import ArrayData, DataError, ImageData, open_data
 from fastgan.data.arrays import has_idx, open_npz
+from fastgan.data.catalogue import CATALOGUE
 from fastgan.data.decode import to_rgb
-from fastgan.data.folder import image_files
+from fastgan.data.folder import FolderData, image_files
 from fastgan.trainers.images import to_uint8
 from fastgan.trainers.run import load_run
 
@@ -45,16 +46,16 @@ def is_run(text: str) -> bool:
     return Path(text, "config.yaml").is_file()
 
 
-def open_images(text: str, *, as_trained: bool = False) -> ImageSource:
+def open_images(text: str, *, image_size: int | None = None) -> ImageSource:
     """Open a data set by its name, or a folder of images or an ``.npz`` file by its path, for measuring.
 
     Parameters
     ----------
     text : str
         A data set as ``fastgan train`` takes it.
-    as_trained : bool, default: False
-        Prepare the images of a folder or file as training does, to squares of 32 pixels; otherwise they keep their
-        size, and those in subfolders are taken with no regard to classes.
+    image_size : int, optional
+        Prepare the images as training does, to squares of so many pixels. By default those of a folder or file keep
+        their size, and those in subfolders are taken with no regard to classes; other data sets are opened at 32.
 
     Raises
     ------
@@ -64,12 +65,13 @@ def open_images(text: str, *, as_trained: bool = False) -> ImageSource:
     path = Path(text).expanduser()
     if is_run(text):
         raise DataError(f"{path}: the folder of a run; only --fake takes one")
-    if not as_trained and path.is_dir() and not has_idx(path):
-        return FolderSource(path)
-    if not as_trained and path.is_file() and path.suffix == ".npz":
-        return DataSource(open_npz(path, image_size=None))
-    data = open_data(text, strict=True)
-    if path.is_dir() and not has_idx(path):
+    if image_size is None and text not in CATALOGUE:
+        if path.is_dir() and not has_idx(path):
+            return FolderSource(path)
+        if path.is_file() and path.suffix == ".npz":
+            return DataSource(open_npz(path, image_size=None))
+    data = open_data(text, strict=True, image_size=image_size or 32)
+    if isinstance(data, FolderData):
         return DataSource(data, f"{_identity(path, image_files(path, recursive=True))}, squares of {data.image_size}")
     return DataSource(data)
 
@@ -89,7 +91,8 @@ class DataSource:
 
     def __init__(self, data: ImageData, identity: str | None = None) -> None:
         self.name = data.name
-        self.identity: str | None = identity or data.fingerprint()
+        # The fingerprints of data sets that are not in memory do not cover every image.
+        self.identity = data.fingerprint() if isinstance(data, ArrayData) else identity
         self._data = data
 
     def __len__(self) -> int:

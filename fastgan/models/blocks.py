@@ -12,7 +12,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["BatchNormReLU", "ConditionalBatchNormReLU", "StockResBlockDown", "StockResBlockUp"]
+__all__ = ["BatchNormLeakyReLU", "BatchNormReLU", "ConditionalBatchNormReLU", "StockResBlockDown", "StockResBlockUp"]
 
 
 class BatchNormReLU(nn.BatchNorm2d):
@@ -21,6 +21,18 @@ class BatchNormReLU(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``input`` [N, C, H, W]."""
         return F.relu_(super().forward(input))
+
+
+class BatchNormLeakyReLU(nn.BatchNorm2d):
+    """Batch norm, then LeakyReLU."""
+
+    def __init__(self, num_features: int, negative_slope: float) -> None:
+        super().__init__(num_features)
+        self.negative_slope = negative_slope
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``input`` [N, C, H, W]."""
+        return F.leaky_relu_(super().forward(input), self.negative_slope)
 
 
 class ConditionalBatchNormReLU(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .layers import Layers, stock_layers
 
-__all__ = ["SNGANDiscriminator", "SNGANGenerator"]
+__all__ = ["SNGANDiscriminator", "SNGANGenerator", "initialised"]
 
 IMAGE_SIZE = 32
 _BASE_SIZE = 4
@@ -29,7 +29,7 @@ def _init(module: nn.Module, gain: float) -> None:
         nn.init.zeros_(bias)
 
 
-def _initialised(conv: nn.Module) -> nn.Module:
+def initialised(conv: nn.Module) -> nn.Module:
     """The convolution with its initial weights; those of the shortcuts, which are 1×1, have gain 1."""
     _init(conv, 1.0 if cast(nn.Conv2d, conv).kernel_size == (1, 1) else 2**0.5)
     return conv
@@ -74,7 +74,7 @@ class SNGANGenerator(nn.Module):
         self.dense = nn.Linear(latent_dim, _BASE_SIZE**2 * channels)
         _init(self.dense, 1.0)
         norm = functools.partial(layers.batch_norm, num_classes=num_classes)
-        self.blocks = nn.ModuleList(layers.block_up(channels, channels, norm=norm, wrap=_initialised) for _ in range(3))
+        self.blocks = nn.ModuleList(layers.block_up(channels, channels, norm=norm, wrap=initialised) for _ in range(3))
         self.norm = layers.batch_norm(channels)
         self.conv = nn.Conv2d(channels, image_channels, 3, padding=1)
         _init(self.conv, 1.0)
@@ -131,7 +131,7 @@ class SNGANDiscriminator(nn.Module):
         self.num_classes = num_classes
 
         def wrap(conv: nn.Module) -> nn.Module:
-            return layers.spectral_norm(_initialised(conv))
+            return layers.spectral_norm(initialised(conv))
 
         self.blocks = nn.Sequential(
             layers.block_down(image_channels, channels, wrap=wrap, preactivation=False),

@@ -59,7 +59,9 @@ def _first_step(recipe: type[Recipe], config: TrainConfig, data: ImageData, fabr
     rates = [group["lr"] for group in groups]
     for group in groups:
         group["lr"] = 0.0
+    trainer.recipe.prepare = lambda *_: None  # type: ignore[method-assign]  # which may set the rates
     parts = {"losses": torch.stack(list(trainer.update().values()))}
+    del trainer.recipe.prepare
     for group, rate in zip(groups, rates, strict=True):
         group["lr"] = rate
     for name, module in (("generator", trainer.generator.module), ("discriminator", trainer.discriminator.module)):

@@ -17,6 +17,7 @@ __all__ = ["ConfigError", "TrainConfig", "build_config", "parse_assignments", "r
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
 MAX_SEED = 2**32 - 1
 DEVICES = ("auto", "cpu", "cuda", "mps")
+SCHEDULES = ("alternating", "simultaneous")
 
 _T = TypeVar("_T")
 
@@ -35,6 +36,7 @@ class TrainConfig:
     """What every recipe has; a recipe's own dataclass adds to it."""
 
     data: str = setting("fashion-mnist", "name of a data set, or path of a folder or .npz file")
+    image_size: int = setting(32, "height and width the images are brought to")
     steps: int = setting(10_000, "generator updates in the whole run", free=True)
     batch_size: int = setting(64, "images a process uses in one update")
     accumulate: int = setting(1, "parts a batch is cut into, their gradients added (saves memory)")
@@ -46,17 +48,34 @@ class TrainConfig:
     stock: bool = setting(False, "build from PyTorch's own modules, for comparison")
     strict: bool = setting(False, "stop at a broken image instead of skipping it", free=True)
     n_dis: int = setting(1, "discriminator updates before each generator update")
+    schedule: str = setting("alternating", "alternating, or simultaneous: both networks step from the same point")
     ema_decay: float = setting(0.999, "decay of the generator's moving average a step, in [0, 1)")
     log_every: int = setting(50, "steps between scalars; losses are checked then too", free=True)
     sample_every: int = setting(500, "steps between sample grids, 0 for never", free=True)
+    held_out: int = setting(0, "images kept from training, for recipes that measure on images not seen")
     metric_every: int = setting(0, "steps between Fréchet distances, 0 for never", free=True)
     metric_samples: int = setting(2000, "images on each side of a Fréchet distance", free=True)
     checkpoint_every: int = setting(500, "steps between checkpoints; the last step always gets one", free=True)
     keep_checkpoints: int = setting(2, "newest checkpoints kept", free=True)
 
     def __post_init__(self) -> None:
-        at_least = {"steps": 1, "batch_size": 1, "accumulate": 1, "processes": 1, "n_dis": 1, "log_every": 1}
-        at_least |= {"checkpoint_every": 1, "keep_checkpoints": 1, "sample_every": 0, "metric_every": 0, "seed": 0}
+        at_least = {
+            "steps": 1,
+            "image_size": 1,
+            "batch_size": 1,
+            "accumulate": 1,
+            "processes": 1,
+            "n_dis": 1,
+            "log_every": 1,
+        }
+        at_least |= {
+            "checkpoint_every": 1,
+            "keep_checkpoints": 1,
+            "sample_every": 0,
+            "metric_every": 0,
+            "held_out": 0,
+            "seed": 0,
+        }
         for name, least in (at_least | {"metric_samples": 2}).items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
@@ -66,7 +85,7 @@ class TrainConfig:
             raise ConfigError(f"accumulate={self.accumulate} must divide batch_size={self.batch_size}")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
-        for name, known in (("precision", PRECISIONS), ("device", DEVICES)):
+        for name, known in (("precision", PRECISIONS), ("device", DEVICES), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}; there are: {', '.join(known)}")
 
@@ -125,11 +144,14 @@ def build_config(config_class: type[C], *layers: Mapping[str, Any]) -> C:
 
 
 def frozen_differences(config: TrainConfig, saved: Mapping[str, Any]) -> list[str]:
-    """Settings that differ from those of a saved run and may not, as ``name: saved -> now``."""
+    """Settings that differ from those of a saved run and may not, as ``name: saved -> now``.
+
+    A setting that the run did not have yet had its default.
+    """
     return [
-        f"{f.name}: {saved.get(f.name)!r} -> {getattr(config, f.name)!r}"
+        f"{f.name}: {saved.get(f.name, f.default)!r} -> {getattr(config, f.name)!r}"
         for f in dataclasses.fields(config)
-        if not f.metadata["free"] and saved.get(f.name) != getattr(config, f.name)
+        if not f.metadata["free"] and saved.get(f.name, f.default) != getattr(config, f.name)
     ]
 
 

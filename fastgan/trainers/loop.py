@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fastgan.data import ImageData, Sampler
+from fastgan.data import ImageData, Sampler, hold_out
 from fastgan.models.layers import fast_layers, stock_layers
 
 from . import checkpoint, state
@@ -38,7 +39,8 @@ class NonFiniteLossError(FloatingPointError):
 class Trainer:
     """A run in memory: networks, optimisers, moving average and the position in the data.
 
-    A step is ``n_dis`` updates of the discriminator and one of the generator.
+    A step is ``n_dis`` updates of the discriminator and one of the generator. In the schedule ``simultaneous`` the
+    generator's gradient is taken before the last of the discriminator's updates, so that both move from one point.
 
     Parameters
     ----------
@@ -55,8 +57,8 @@ class Trainer:
     def __init__(self, recipe: type[Recipe], config: TrainConfig, data: ImageData, fabric: Fabric) -> None:
         self.config = config
         self.fabric = fabric
-        self.data = data
         self._fingerprint = data.fingerprint()
+        self.data, self.held_out = hold_out(data, config.held_out)
         self.recipe = recipe(config, data.image_channels, data.num_classes)
         torch.manual_seed(config.seed)  # the same initial weights in every process
         generator, discriminator = self.recipe.networks(stock_layers() if config.stock else fast_layers())
@@ -67,7 +69,7 @@ class Trainer:
         self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
         self.discriminator, self.d_optimizer = fabric.setup(discriminator, optimizers[1])
         self.ema = Ema(self.generator.module, config.ema_decay)
-        self.sampler = Sampler(len(data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+        self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
         self.step = 0
         # From here on every process draws its own noise.
         torch.manual_seed(config.seed + 1_000_003 * (1 + fabric.global_rank))
@@ -81,14 +83,23 @@ class Trainer:
 
     def update(self) -> dict[str, Tensor]:
         """Take one step; returns the losses (on the device) as ``loss/discriminator`` and ``loss/generator``."""
-        for _ in range(self.config.n_dis):
+        self.recipe.prepare(
+            self.step, self.g_optimizer.optimizer, self.d_optimizer.optimizer, self.discriminator.module
+        )
+        for updates_left in reversed(range(self.config.n_dis)):
             images, labels = self._batch()
-            d_loss = self._update(self.discriminator, self.d_optimizer, self._discriminator_losses(images, labels))
+            d_loss = self._backward(self.discriminator, self.d_optimizer, self._discriminator_losses(images, labels))
+            d_waits = self.config.schedule == "simultaneous" and not updates_left
+            if not d_waits:
+                self.d_optimizer.step()
         # The generator's loss reaches through the discriminator: its weights need no gradients, nor data parallelism's
         # bookkeeping of them.
         self.discriminator.module.requires_grad_(False)
-        g_loss = self._update(self.generator, self.g_optimizer, [self._generator_loss] * self.config.accumulate)
+        g_loss = self._backward(self.generator, self.g_optimizer, self._generator_losses(images, labels))
         self.discriminator.module.requires_grad_(True)
+        if d_waits:
+            self.d_optimizer.step()
+        self.g_optimizer.step()
         self.ema.update(self.generator.module, self.step)
         self.step += 1
         losses = {"loss/discriminator": d_loss, "loss/generator": g_loss}
@@ -103,21 +114,20 @@ class Trainer:
         images = images.to(device).to(self._dtype, memory_format=self._layout) / 127.5 - 1
         return images, None if labels is None else labels.to(device)
 
-    def _discriminator_losses(self, images: Tensor, labels: Tensor | None) -> list[Callable[[], Tensor]]:
+    def _parts(self, images: Tensor, labels: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
         parts = self.config.accumulate
-        label_parts = [None] * parts if labels is None else labels.chunk(parts)
+        return zip(images.chunk(parts), [None] * parts if labels is None else labels.chunk(parts), strict=True)
 
-        def loss(x: Tensor, y: Tensor | None) -> Callable[[], Tensor]:
-            return lambda: self.recipe.discriminator_loss(self.discriminator, self.generator.module, x, y)
+    def _discriminator_losses(self, images: Tensor, labels: Tensor | None) -> list[Callable[[], Tensor]]:
+        loss = partial(self.recipe.discriminator_loss, self.discriminator, self.generator.module)
+        return [partial(loss, x, y) for x, y in self._parts(images, labels)]
 
-        return [loss(x, y) for x, y in zip(images.chunk(parts), label_parts, strict=True)]
+    def _generator_losses(self, images: Tensor, labels: Tensor | None) -> list[Callable[[], Tensor]]:
+        loss = partial(self.recipe.generator_loss, self.generator, self.discriminator.module)
+        return [partial(loss, x, y) for x, y in self._parts(images, labels)]
 
-    def _generator_loss(self) -> Tensor:
-        n = self.config.batch_size // self.config.accumulate
-        return self.recipe.generator_loss(self.generator, self.discriminator.module, n, self.fabric.device)
-
-    def _update(self, module: Any, optimizer: Optimizer, losses: list[Callable[[], Tensor]]) -> Tensor:
-        """Add up the gradients of the mean of ``losses``, step, and return that mean."""
+    def _backward(self, module: Any, optimizer: Optimizer, losses: list[Callable[[], Tensor]]) -> Tensor:
+        """Add up the gradients of the mean of ``losses``, in place of earlier ones, and return that mean."""
         optimizer.zero_grad()
         total = torch.zeros((), device=self.fabric.device, dtype=self._dtype)
         for index, compute in enumerate(losses):
@@ -128,7 +138,6 @@ class Trainer:
                     loss = compute() / len(losses)
                 self.fabric.backward(loss)
             total += loss.detach()
-        optimizer.step()
         return total
 
     def check_losses(self) -> None:
@@ -224,10 +233,10 @@ class Trainer:
         self.step = meta["step"]
         self._unchecked.clear()
 
-    def run(self, out: Path, reporter: Reporter, distance: Callable[[nn.Module], float] | None = None) -> None:
+    def run(self, out: Path, reporter: Reporter, metric: Callable[[nn.Module], float] | None = None) -> None:
         """Train to ``config.steps``, writing checkpoints and what ``reporter`` shows into ``out``.
 
-        ``distance`` measures the moving average every ``metric_every`` steps, in the first process.
+        ``metric`` measures the moving average every ``metric_every`` steps, in the first process.
         """
         c = self.config
 
@@ -244,7 +253,7 @@ class Trainer:
             if self.fabric.is_global_zero:
                 if due(c.sample_every) or (c.sample_every and last):
                     reporter.images(self.step, self.sample(64, seed=0))
-                if distance is not None and due(c.metric_every):
-                    reporter.distance(self.step, distance(self.ema.module))
+                if metric is not None and due(c.metric_every):
+                    reporter.metric(self.step, self.recipe.metric, metric(self.ema.module))
             if due(c.checkpoint_every) or last:
                 self.save(out / "checkpoints")

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fastgan.data import ImageData
 from fastgan.models.layers import Layers
 
 from .config import ConfigError, TrainConfig
 
-__all__ = ["Recipe", "find_recipe", "recipe_names"]
+__all__ = ["Evaluator", "Recipe", "find_recipe", "recipe_names"]
 
-_RECIPES = {"sngan": "fastgan.trainers.sngan:SNGAN"}
+_RECIPES = {
+    "sngan": "fastgan.trainers.sngan:SNGAN",
+    "gan": "fastgan.trainers.gan:GAN",
+    "dcgan": "fastgan.trainers.dcgan:DCGAN",
+    "wgan": "fastgan.trainers.wgan:WGAN",
+    "wgan-gp": "fastgan.trainers.wgan_gp:WGANGP",
+    "wgan-lp": "fastgan.trainers.wgan_gp:WGANLP",
+    "r3gan": "fastgan.trainers.r3gan:R3GAN",
+}
+
+
+class Evaluator(Protocol):
+    """Measures a generator in evaluation mode; ``title`` says on what."""
+
+    title: str
+
+    def __call__(self, generator: nn.Module) -> float:
+        """The measurement."""
+        ...
 
 
 class Recipe(ABC):
@@ -36,6 +55,8 @@ class Recipe(ABC):
     Config: ClassVar[type[TrainConfig]]
     presets: ClassVar[dict[str, dict[str, Any]]]
     default_preset: ClassVar[str]
+    #: What ``evaluator`` measures.
+    metric: ClassVar[str] = "Fréchet distance"
     # Labels of the generator's input; None for an unconditional one.
     num_classes: int | None
 
@@ -62,13 +83,33 @@ class Recipe(ABC):
 
     @abstractmethod
     def generator_loss(
-        self, generator: nn.Module, discriminator: nn.Module, batch_size: int, device: torch.device
+        self, generator: nn.Module, discriminator: nn.Module, images: Tensor, labels: Tensor | None
     ) -> Tensor:
-        """Loss of the generator on ``batch_size`` fresh images; it must call ``generator`` once."""
+        """Loss of the generator on as many fresh images as there are real ones; it must call ``generator`` once.
+
+        ``images`` and ``labels`` are the discriminator's last batch, for losses that compare with real images.
+        """
 
     @abstractmethod
     def sample(self, generator: nn.Module, n: int, labels: Tensor | None, random: torch.Generator) -> Tensor:
         """Make ``n`` images [n, C, H, W] in [-1, 1] with noise from ``random`` (on the CPU) and ``labels`` [n]."""
+
+    def prepare(  # noqa: B027 (an offer, not a duty)
+        self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module
+    ) -> None:
+        """Set what changes in the course of a run, such as a learning rate; called before step number ``step``.
+
+        A resumed run starts in the middle: what is set must be a function of ``step``.
+        """
+
+    def evaluator(self, data: ImageData, held_out: ImageData | None, samples: int, device: torch.device) -> Evaluator:
+        """Make what measures the generator during training, ``metric``: here on ``samples`` images a side of ``data``.
+
+        ``held_out`` are images that training does not see, None where there are none.
+        """
+        from .evaluate import FrechetEvaluator
+
+        return FrechetEvaluator(self, data, samples, device)
 
 
 def recipe_names() -> list[str]:

@@ -103,7 +103,8 @@ class Reporter:
         self._writer.add_image("samples", grid.numpy(), step, dataformats="HWC")
         save_png(self._out / "samples" / f"step-{step:08d}.png", grid)
 
-    def distance(self, step: int, value: float) -> None:
-        """Log a Fréchet distance."""
-        self._writer.add_scalar("frechet_distance", value, step)
-        self.print(f"step {step}: Fréchet distance {value:.1f}")
+    def metric(self, step: int, name: str, value: float) -> None:
+        """Log a measurement of the generator, such as a Fréchet distance."""
+        key = name.lower().replace(" ", "_").replace("-", "_").replace("é", "e")
+        self._writer.add_scalar(key, value, step)
+        self.print(f"step {step}: {name} {value:.1f}")

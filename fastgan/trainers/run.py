@@ -19,7 +19,7 @@ from .processes import first_process, launch, make_fabric, torchrun
 from .recipe import Recipe, find_preset, find_recipe
 from .report import Reporter
 
-__all__ = ["load_run", "make_trainer", "resolve", "sample_run", "start"]
+__all__ = ["load_run", "make_trainer", "resolve", "run_config", "sample_run", "start"]
 
 
 def resolve(
@@ -46,7 +46,7 @@ def resolve(
         raise ConfigError("a resumed run keeps its own settings: give --resume or --preset, not both")
     if not (out / "config.yaml").is_file():
         raise ConfigError(f"{out}: no run to resume (it has no config.yaml)")
-    made_by, saved = _saved_config(out)
+    made_by, saved = run_config(out)
     if made_by is not recipe:
         raise ConfigError(f"{out}: a run of {made_by.name}, not of {recipe.name}")
     if checkpoint.latest(out / "checkpoints") is None:
@@ -56,7 +56,7 @@ def resolve(
     return recipe, build_config(recipe.Config, dataclasses.asdict(saved), values)
 
 
-def _saved_config(folder: Path) -> tuple[type[Recipe], TrainConfig]:
+def run_config(folder: Path) -> tuple[type[Recipe], TrainConfig]:
     """Recipe and settings of the run in ``folder``; ConfigError names the file where a setting in it cannot be."""
     path = folder / "config.yaml"
     name, values = read_yaml(path)
@@ -70,7 +70,7 @@ def _saved_config(folder: Path) -> tuple[type[Recipe], TrainConfig]:
 def make_trainer(recipe: type[Recipe], config: TrainConfig, data: ImageData | None = None) -> Trainer:
     """Launch the processes and build the trainer."""
     fabric = make_fabric(config.device, config.processes, config.precision)
-    data = data or open_data(config.data, strict=config.strict)
+    data = data or open_data(config.data, strict=config.strict, image_size=config.image_size)
     launch(fabric)
     return Trainer(recipe, config, data, fabric)
 
@@ -89,28 +89,25 @@ def start(recipe: type[Recipe], config: TrainConfig, out: Path, *, resume: bool,
         write_yaml(out / "config.yaml", recipe.name, config)
     trainer.fabric.barrier()
     with Reporter(out, trainer.step, config.steps, trainer.images_per_step, enabled=first, console=console) as reporter:
-        trainer.run(out, reporter, _lazy_distance(trainer, reporter))
+        trainer.run(out, reporter, _lazy_metric(trainer, reporter))
     if first and (report := trainer.data.report()):
         console.print(report, highlight=False)
     return trainer
 
 
-def _lazy_distance(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module], float]:
-    """A Fréchet distance whose network is loaded, and its name printed, when it is first needed."""
+def _lazy_metric(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module], float]:
+    """The recipe's measurement, whose network is loaded, and its title printed, when it is first needed."""
     made: list[Callable[[nn.Module], float]] = []
 
-    def distance(generator: nn.Module) -> float:
+    def metric(generator: nn.Module) -> float:
         if not made:
-            from .evaluate import FrechetEvaluator
-
-            evaluator = FrechetEvaluator(
-                trainer.recipe, trainer.data, trainer.config.metric_samples, trainer.fabric.device
-            )
-            reporter.print(f"Fréchet distances are on {evaluator.title}")
+            recipe, device = trainer.recipe, trainer.fabric.device
+            evaluator = recipe.evaluator(trainer.data, trainer.held_out, trainer.config.metric_samples, device)
+            reporter.print(f"{recipe.metric}: {evaluator.title}")
             made.append(evaluator)
         return made[0](generator)
 
-    return distance
+    return metric
 
 
 def load_run(run: Path) -> tuple[Recipe, nn.Module, int]:
@@ -131,7 +128,7 @@ def load_run(run: Path) -> tuple[Recipe, nn.Module, int]:
 
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"{run}: not the folder of a run (it has no config.yaml)")
-    recipe_class, config = _saved_config(run)
+    recipe_class, config = run_config(run)
     path = checkpoint.latest(run / "checkpoints")
     if path is None:
         raise ConfigError(f"{run}: no checkpoint yet")

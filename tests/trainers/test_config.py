@@ -40,7 +40,7 @@ def test_assignments_are_typed() -> None:
     [
         ("steps=many", "steps must be int, got 'many'"),
         ("stock=maybe", "stock must be true or false, got 'maybe'"),
-        ("learning_rate=1", r"unknown setting 'learning_rate'; there are: data, steps, .*g_lr, d_lr"),
+        ("learning_rate=1", r"unknown setting 'learning_rate'; there are: data, image_size, steps, .*g_lr, d_lr"),
         ("steps", "expected name=value, got 'steps'"),
     ],
 )
@@ -72,8 +72,8 @@ def test_bad_values(values: dict[str, object], message: str) -> None:
 
 
 def test_unknown_names_list_what_exists() -> None:
-    with pytest.raises(ConfigError, match="unknown recipe 'dcgan'; there are: sngan"):
-        find_recipe("dcgan")
+    with pytest.raises(ConfigError, match="unknown recipe 'xgan'; there are: sngan"):
+        find_recipe("xgan")
     with pytest.raises(ConfigError, match="unknown preset 'big' of sngan; there are: paper, small, demo"):
         find_preset(SNGAN, "big")
 

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from fastgan.data import DataError, open_data
 from fastgan.trainers.compare import Comparison, compare_with_stock
 from fastgan.trainers.ema import Ema
 from fastgan.trainers.images import image_grid
-from fastgan.trainers.loop import NonFiniteLossError
+from fastgan.trainers.loop import NonFiniteLossError, Trainer
 from fastgan.trainers.report import Reporter
 from fastgan.trainers.sngan import SNGAN
 
@@ -42,9 +43,9 @@ def test_accumulation_adds_the_parts_gradients() -> None:
         images, labels = trainer._batch()
         torch.manual_seed(7)
         noise = [torch.randn(8, 8, dtype=torch.float64), torch.randint(10, (8,))]
-        chunks = iter(list(zip(*(n.chunk(parts) for n in noise), strict=True)))
+        chunks = iter([(latent, (y,)) for latent, y in zip(*(n.chunk(parts) for n in noise), strict=True)])
         trainer.recipe._noise = lambda n, device, chunks=chunks: next(chunks)  # type: ignore[attr-defined]
-        trainer._update(trainer.discriminator, trainer.d_optimizer, trainer._discriminator_losses(images, labels))
+        trainer._backward(trainer.discriminator, trainer.d_optimizer, trainer._discriminator_losses(images, labels))
         gradients.append(torch.cat([p.grad.flatten() for p in module.parameters()]))
     assert gradients[0].norm() > 0
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-11, atol=1e-12)
@@ -56,8 +57,37 @@ def test_generator_step_leaves_the_discriminators_weights_alone() -> None:
     module = trainer.discriminator.module
     assert all(p.requires_grad for p in module.parameters())
     before = {name: p.detach().clone() for name, p in module.named_parameters()}
-    trainer._update(trainer.generator, trainer.g_optimizer, [trainer._generator_loss])
+    trainer._backward(trainer.generator, trainer.g_optimizer, trainer._generator_losses(*trainer._batch()))
+    trainer.g_optimizer.step()
     assert all(torch.equal(p, before[name]) for name, p in module.named_parameters())
+
+
+def test_simultaneous_updates_start_from_one_point() -> None:
+    """Both gradients are those at the point the step began from; alternating, the generator's is not."""
+    gradients = []
+    for schedule, d_lr in (("simultaneous", 1e-2), ("alternating", 1e-2), ("alternating", 1e-30)):
+        trainer = tiny_trainer(schedule=schedule, n_dis=1, d_lr=d_lr)
+        trainer.update()
+        gradients.append([torch.cat([p.grad.flatten() for p in m.parameters()]) for m in _networks(trainer)])
+    simultaneous, alternating, unmoved = gradients
+    assert simultaneous[0].norm() > 0 and not torch.equal(simultaneous[0], alternating[0])
+    assert all(map(torch.equal, simultaneous, unmoved))
+
+
+def _networks(trainer: Trainer) -> tuple[nn.Module, nn.Module]:
+    return trainer.generator.module, trainer.discriminator.module
+
+
+def test_held_out_images_are_never_drawn() -> None:
+    trainer = tiny_trainer(held_out=1700)
+    assert trainer.held_out is not None and len(trainer.data) == 97 and len(trainer.held_out) == 1700
+    whole, _ = open_data("digits").batch(torch.arange(1797))
+    parts = torch.cat([part.batch(torch.arange(len(part)))[0] for part in (trainer.data, trainer.held_out)])
+    assert torch.equal(*(images.flatten(1).long().sum(1).sort().values for images in (whole, parts)))
+    drawn = torch.cat([trainer.sampler.next() for _ in range(40)])
+    assert drawn.unique().tolist() == list(range(97))
+    with pytest.raises(DataError, match="held_out must leave images to train on, got 1797 of 1797"):
+        tiny_trainer(held_out=1797)
 
 
 def test_mixed_precision_keeps_float32_weights() -> None:

@@ -1,0 +1,135 @@
+"""What recipes of plain GANs share: losses by name, penalties, Adam, normal noise, labels where they are wanted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from fastgan.losses import LOSSES, get
+from fastgan.models.layers import Layers
+from fastgan.penalties import Penalty
+
+from .config import ConfigError, TrainConfig, setting
+from .recipe import Recipe
+
+__all__ = ["AdversarialConfig", "AdversarialRecipe", "check_image_size", "check_positive"]
+
+
+def check_image_size(config: TrainConfig, *sizes: int) -> None:
+    """ConfigError unless the images' size is one that the networks are made for."""
+    if config.image_size not in sizes:
+        raise ConfigError(f"image_size must be {' or '.join(map(str, sizes))} here, got {config.image_size}")
+
+
+def check_positive(config: TrainConfig, *names: str) -> None:
+    """ConfigError unless the settings called ``names`` are positive; for integers, at least 1."""
+    for name in names:
+        value = getattr(config, name)
+        if not value > 0:
+            least = "at least 1" if isinstance(value, int) else "positive"
+            raise ConfigError(f"{name} must be {least}, got {value}")
+
+
+@dataclass
+class AdversarialConfig(TrainConfig):
+    """Settings that GANs have in common."""
+
+    loss: str = setting("non_saturating", "the pair of losses, of fastgan.losses")
+    conditional: bool = setting(False, "condition both networks on the data's labels")
+    latent_dim: int = setting(128, "length of the noise vector")
+    g_lr: float = setting(2e-4, "learning rate of the generator")
+    d_lr: float = setting(2e-4, "learning rate of the discriminator")
+    beta1: float = setting(0.0, "Adam's first decay")
+    beta2: float = setting(0.9, "Adam's second decay")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "latent_dim", "g_lr", "d_lr")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        if self.loss not in LOSSES:
+            raise ConfigError(f"unknown loss {self.loss!r}; there are: {', '.join(LOSSES)}")
+
+
+class AdversarialRecipe(Recipe):
+    """A generator of ``(latent, *labels)`` and a discriminator of ``(images, *labels)`` with one logit an image.
+
+    The discriminator judges real and fake images in batches of their own, so that batch norm keeps them apart.
+    """
+
+    def __init__(self, config: Any, image_channels: int, num_classes: int | None) -> None:
+        if config.conditional and num_classes is None:
+            raise ConfigError(f"conditional=true needs labels, which {config.data} has not; set conditional=false")
+        self.config = config
+        self.image_channels = image_channels
+        self.num_classes = num_classes if config.conditional else None
+        self.loss = get(config.loss)
+        self._paired = self.loss.paired
+
+    @abstractmethod
+    def build(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
+        """Build the generator and the discriminator."""
+
+    def penalties(self) -> Sequence[Penalty]:
+        """Penalties on the discriminator's input gradient: none."""
+        return ()
+
+    def networks(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
+        """See ``Recipe.networks``."""
+        generator, discriminator = self.build(layers)
+        return generator, layers.penalize(discriminator, self.penalties())
+
+    def optimizers(self, generator: nn.Module, discriminator: nn.Module) -> tuple[Optimizer, Optimizer]:
+        """See ``Recipe.optimizers``."""
+        betas = (self.config.beta1, self.config.beta2)
+        return (
+            Adam(generator.parameters(), self.config.g_lr, betas),
+            Adam(discriminator.parameters(), self.config.d_lr, betas),
+        )
+
+    def discriminator_loss(
+        self, discriminator: nn.Module, generator: nn.Module, images: Tensor, labels: Tensor | None
+    ) -> Tensor:
+        """See ``Recipe.discriminator_loss``."""
+        latent, fake_labels = self._noise(len(images), images.device)
+        with torch.no_grad():
+            fakes = generator(latent, *fake_labels)
+        real_labels = () if labels is None or self.num_classes is None else (labels,)
+        real, fake, penalty = discriminator(images, *real_labels, fake=fakes, fake_conditions=fake_labels)
+        return self.loss.discriminator(real, fake) + penalty
+
+    def generator_loss(
+        self, generator: nn.Module, discriminator: nn.Module, images: Tensor, labels: Tensor | None
+    ) -> Tensor:
+        """See ``Recipe.generator_loss``."""
+        latent, fake_labels = self._noise(len(images), images.device)
+        judge = getattr(discriminator, "discriminator", discriminator)  # without penalties
+        fake = judge(generator(latent, *fake_labels), *fake_labels)
+        if not self._paired:
+            return self.loss.generator(fake)
+        real_labels = () if labels is None or self.num_classes is None else (labels,)
+        return self.loss.generator(judge(images, *real_labels), fake)
+
+    def sample(self, generator: nn.Module, n: int, labels: Tensor | None, random: torch.Generator) -> Tensor:
+        """See ``Recipe.sample``."""
+        parameter = next(generator.parameters())
+        latent = self.latent(n, generator=random).to(parameter)
+        return generator(latent, *(() if labels is None else (labels.to(parameter.device),)))
+
+    def latent(self, n: int, **options: Any) -> Tensor:
+        """Draw ``n`` noise vectors, standard normal; ``options`` are those of ``torch.randn``."""
+        return torch.randn(n, self.config.latent_dim, **options)
+
+    def _noise(self, n: int, device: torch.device) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Noise and, for a conditional generator, labels, as its arguments."""
+        latent = self.latent(n, device=device)
+        if self.num_classes is None:
+            return latent, ()
+        return latent, (torch.randint(self.num_classes, (n,), device=device),)
