@@ -14,7 +14,7 @@ from fastgan.ops.layout import accumulator
 __all__ = ["frechet_distance_by_class"]
 
 #: Elements of a set that are worked on at a time: as many as the caches hold.
-_CHUNK = 1 << 20
+_CHUNK = 1 << 21
 
 
 class _Classes(NamedTuple):
