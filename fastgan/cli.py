@@ -80,7 +80,10 @@ def train(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Named settings of the recipe, paper or small.", show_default="small")
+        str | None,
+        typer.Option(
+            help="Named settings of the recipe: paper, small; an unknown name lists all.", show_default="small"
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Generator updates in the whole run.", show_default="the preset's")
