@@ -138,13 +138,18 @@ def centred(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, x[..., :-1, :] - shift[..., None, :]
 
 
-def check_features(name: str, argument: str, x: Tensor) -> None:
-    """Raise unless `x` is [..., N, d] with at least two finite samples."""
+def check_samples(name: str, argument: str, x: Tensor) -> None:
+    """Raise unless `x` is [..., N, d] with at least two samples."""
     checks.check_floating(name, argument, x)
     if x.dim() < 2:
         raise ValueError(f"{name}: {argument} must be [..., N, d], got {list(x.shape)}")
     if x.shape[-2] < 2:
         raise ValueError(f"{name}: {argument} must have at least 2 samples for a covariance, got {list(x.shape)}")
+
+
+def check_features(name: str, argument: str, x: Tensor) -> None:
+    """Raise unless `x` is [..., N, d] with at least two finite samples."""
+    check_samples(name, argument, x)
     check_finite(name, argument, x)
 
 

@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple, overload
 import torch
 from torch import Tensor
 
-from fastgan.functional.frechet import check_features, check_same_features, distances, rounding
+from fastgan.functional.frechet import check_same_features, check_samples, distances, rounding
 from fastgan.ops.layout import accumulator
+from fastgan.ops.matrices import check_finite
 
 __all__ = ["frechet_distance_by_class"]
 
@@ -60,7 +61,8 @@ def _centred(x: Tensor, classes: _Classes, members: list[int]) -> tuple[Tensor, 
         weights = (position < counts[:, None]).double() / n[:, None]
         mean = (weights[:, None] @ samples)[:, 0]
     shift = mean - (samples[:, -1] - mean) / (n.sqrt() - 1)[:, None]
-    rows = samples[:, :-1] - shift[:, None]
+    rows = samples[:, :-1]
+    rows = rows - shift[:, None] if rows.requires_grad else rows.sub_(shift[:, None])  # in memory of its own
     padding = position[:-1] >= counts[:, None] - 1
     return mean, rows.masked_fill(padding[..., None], 0.0) if len(set(counts.tolist())) > 1 else rows, n - 1
 
@@ -145,7 +147,7 @@ def frechet_distance_by_class(
     """
     name = "frechet_distance_by_class"
     for argument, features in (("x", x), ("y", y)):
-        check_features(name, argument, features)
+        check_samples(name, argument, features)
         if features.dim() != 2:
             raise ValueError(f"{name}: {argument} must be [N, d], got {list(features.shape)}")
     check_same_features(name, x, y)
@@ -162,6 +164,8 @@ def frechet_distance_by_class(
     for chunk in chunks:
         of_x = _centred(x, first, [pairs[i][0] for i in chunk])
         of_y = _centred(y, second, [pairs[i][1] for i in chunk])
+        for argument, (means, *_) in (("x", of_x), ("y", of_y)):
+            check_finite(name, argument, means)  # which the samples are if these are, and which are few
         results.append(distances(name, *of_x, *of_y, rtol))
     dtype = accumulator(x.dtype)
     labels = first.labels[[i for i, _ in pairs]]

@@ -32,7 +32,11 @@ def check_finite(name: str, argument: str, tensor: Tensor) -> None:
     """ValueError for NaN or infinity in a CPU tensor; on other devices they show in the result."""
     # NumPy's view: reading a torch scalar is what must not happen on a GPU, and tests watch for it. One infinity or NaN
     # makes the sum one.
-    if on_host(tensor) and not np.isfinite(tensor.detach().sum(dtype=torch.float64).numpy()):
+    if not on_host(tensor):
+        return
+    # A sum of finite numbers may overflow their own dtype, in which it is twice as fast.
+    sums = (tensor.detach().sum(dtype=dtype).double() for dtype in (tensor.dtype, torch.float64))
+    if not any(np.isfinite(each.numpy()) for each in sums):
         raise ValueError(f"{name}: {argument} must be finite, got NaN or infinity")
 
 
