@@ -103,8 +103,8 @@ def main(console: Console | None = None) -> None:
         facts.add_row(f"[bold]{name}[/]", value)
     console.print(facts)
 
-    ops = Table(title="What serves float32 tensors", title_justify="left", show_edge=False, pad_edge=False)
-    for column in ("tensors", "backend", "ops", "other backends"):
+    ops = Table(show_edge=False, pad_edge=False)
+    for column in ("float32 on", "backend", "ops", "other backends"):
         ops.add_column(column, overflow="fold")
     for name, device_type in DEVICES.items():
         alike: dict[tuple[str, str], list[str]] = {}

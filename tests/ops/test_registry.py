@@ -20,7 +20,7 @@ X = torch.randn(2, 3)
 @pytest.mark.parametrize("op", registry.tables())
 def test_the_order_of_preference(op: str) -> None:
     table = registry.tables()[op]
-    assert table.choose(None, "cpu", torch.float32) == "cpu"
+    assert table.choose(None, "cpu", torch.float32) == ("cpu" if "cpu" in table.backends else "reference")
     for device_type in ("mps", "xpu", "meta"):
         assert table.choose(None, device_type, torch.float32) == "reference"
 
