@@ -68,8 +68,8 @@ void gate(const GateByBitsCall& call, const T* input, const uint8_t* bits, accum
       T* y = output + first;
 #pragma omp simd
       for (int64_t i = 0; i < count; ++i) {
-        const accumulator_t<T> value = load(x[i]);
-        y[i] = Store<T>::from(flags[i] ? above * value : zero ? 0 : below * value);
+        const accumulator_t<T> value = load(x[i]), high = above * value, low = zero ? 0 : below * value;
+        y[i] = Store<T>::from(flags[i] ? high : low);
       }
     }
   });
