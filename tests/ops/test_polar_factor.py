@@ -135,3 +135,12 @@ def test_bad_arguments_are_named() -> None:
         polar_factor(torch.eye(3), steps=3)
     with fastgan.use_backend("cpu"), pytest.raises(RuntimeError, match="polar_factor has no cpu backend"):
         polar_factor(torch.eye(3))
+
+
+@pytest.mark.parametrize("steps", [18, 26, 40])
+def test_many_steps_reach_what_float64_resolves(steps: int) -> None:
+    u, _ = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))
+    values = torch.tensor([1.0, 1e-2, 1e-4, 1e-6, 1e-8, 1e-9], dtype=torch.float64)
+    found = polar_factor(u * values, steps=steps)
+    torch.testing.assert_close(found.polar, u, rtol=0, atol=1e-6)
+    assert (found.nuclear_norm - values.sum()).abs() < 1e-14

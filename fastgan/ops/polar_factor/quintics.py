@@ -22,6 +22,8 @@ Quintic = tuple[float, float, float]
 
 #: Fewer reach no interval at all in float64.
 FEWEST_STEPS = 4
+#: The smallest lower end, as a power of 1/2, whose coefficients float64 still tells apart.
+_SMALLEST = 44
 #: Where a narrower interval about 1 is left, the limit of the minimax polynomials, and safe to compute.
 _NARROW = 1e-4
 _LIMIT: Quintic = (15 / 8, -10 / 8, 3 / 8)
@@ -81,7 +83,7 @@ def quintics(steps: int, dtype: torch.dtype) -> tuple[float, tuple[Quintic, ...]
 
     It is a power of two: 2⁻¹⁶ for 10 steps in float32, 2⁻¹⁵ in float64.
     """
-    for exponent in itertools.count(3 * steps, -1):
+    for exponent in itertools.count(min(3 * steps, _SMALLEST), -1):
         chosen, error = _composition(2.0**-exponent, steps)
         if error <= 2 * torch.finfo(dtype).eps:
             return 2.0**-exponent, tuple(chosen)

@@ -19,7 +19,7 @@ from fastgan.ops.sqrtm_psd import trace_sqrtm
 
 __all__ = ["product_nuclear_norm"]
 
-table = OpTable("product_nuclear_norm", ("cpu", "reference"))
+table = OpTable("product_nuclear_norm", ("cpu", "triton", "reference"))
 
 
 def _check(name: str, x: Tensor, y: Tensor, *_: Any) -> None:
@@ -78,8 +78,9 @@ def _differentiable_backward(grad_norm: Tensor, x: Tensor, y: Tensor, backend: s
     if u.shape[1] > v.shape[1]:
         u, v = v, u
     m = u @ v.mT
+    decomposing = None if backend == "triton" else backend  # for which Triton has nothing
     return torch.autograd.grad(
-        trace_sqrtm(m @ m.mT, backend), (x, y), in_float64(grad_norm), create_graph=True, allow_unused=True
+        trace_sqrtm(m @ m.mT, decomposing), (x, y), in_float64(grad_norm), create_graph=True, allow_unused=True
     )
 
 
