@@ -1,8 +1,9 @@
 """product_nuclear_norm on GPUs by polar factors in Triton: products of matrices and Cholesky factors alone.
 
-The product is made in float64, its polar factor in the input's type. Where there are more samples than features the Gram
-matrices are factored, of any rank: what is added to the diagonal of their correlations, so that there is a Cholesky
-factor, changes the sum by less than the root of the rounding that it covers. Derivatives are by singular vectors.
+The product is made in float64, its polar factor in the input's type. Where there are more samples than features the
+Gram matrices are factored, of any rank: what is added to the diagonal of their correlations, so that there is a
+Cholesky factor, changes the sum by less than the root of the rounding that it covers. Derivatives are by singular
+vectors.
 """
 
 from __future__ import annotations
