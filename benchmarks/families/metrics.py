@@ -110,7 +110,15 @@ def _by_eigenvalues(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def _case(
-    name: str, n: int, d: int, ours: Function, peers: list[Side], reference: Function, flops: int, quick: bool
+    name: str,
+    n: int,
+    d: int,
+    ours: Function,
+    peers: list[Side],
+    reference: Function,
+    flops: int,
+    quick: bool,
+    overhead: bool = False,
 ) -> Case:
     return Case(
         family="metrics",
@@ -125,6 +133,7 @@ def _case(
         flops={FORWARD: flops},
         modes=(FORWARD,),
         quick=quick,
+        overhead=overhead,
     )
 
 
@@ -134,11 +143,11 @@ def _prdc_case(n: int, d: int, quick: bool = False) -> Case:
     return _case("precision to coverage", n, d, _ours, peers, _all_distances, 2 * d * 2 * n * n, quick)
 
 
-def _frechet_case(n: int, d: int, quick: bool = False) -> Case:
+def _frechet_case(n: int, d: int, quick: bool = False, overhead: bool = False) -> Case:
     # One triangle of each scatter matrix; then a factorisation, a triangular product and eigenvalues.
     flops = 2 * n * d * d + 4 * d**3
     peers = [Side("torchmetrics", stateless(_torchmetrics))]
-    return _case("Fréchet distance", n, d, _frechet, peers, _by_eigenvalues, flops, quick)
+    return _case("Fréchet distance", n, d, _frechet, peers, _by_eigenvalues, flops, quick, overhead)
 
 
 def cases(device: torch.device) -> list[Case]:
@@ -148,4 +157,5 @@ def cases(device: torch.device) -> list[Case]:
         _prdc_case(1_000, 2048, quick=True),
         _frechet_case(50_000, 2048),
         _frechet_case(2_000, 256, quick=True),
+        _frechet_case(16, 4, quick=True, overhead=True),
     ]
