@@ -35,7 +35,8 @@ def test_the_quintic_is_minimax(lower: float, upper: float) -> None:
     x = torch.linspace(lower, upper, 200_001, dtype=torch.float64)
     error = 1 - composed((minimax_quintic(lower, upper),), x)
     largest = error.abs().max()
-    touching = error[error.abs() > largest * (1 - 1e-4)].sign()
+    # The largest size is known within a part in a million, and within the rounding of values near 1.
+    touching = error[error.abs() > largest * (1 - 1e-6) - 8 * torch.finfo(torch.float64).eps].sign()
     assert (touching.diff() != 0).sum() == 3
 
 
