@@ -55,7 +55,7 @@ def _first_step(recipe: type[Recipe], config: TrainConfig, data: ImageData, fabr
     into differences of its own in what comes after it, the generator's loss and gradients.
     """
     trainer = Trainer(recipe, config, data, fabric)
-    groups = [group for each in (trainer.g_optimizer, trainer.d_optimizer) for group in each.param_groups]
+    groups = [group for each in trainer._optimizers().values() for group in each.param_groups]
     rates = [group["lr"] for group in groups]
     for group in groups:
         group["lr"] = 0.0
@@ -64,7 +64,9 @@ def _first_step(recipe: type[Recipe], config: TrainConfig, data: ImageData, fabr
     del trainer.recipe.prepare
     for group, rate in zip(groups, rates, strict=True):
         group["lr"] = rate
-    for name, module in (("generator", trainer.generator.module), ("discriminator", trainer.discriminator.module)):
+    for name, module in trainer._modules().items():
+        if name == "ema":
+            continue
         gradients = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
         if not gradients.any():
             raise RuntimeError(f"the {name}'s gradients are all zero after one step: the comparison shows nothing")

@@ -19,7 +19,7 @@ from fastgan.models.layers import fast_layers, stock_layers
 from . import checkpoint, state
 from .config import TrainConfig
 from .ema import Ema
-from .recipe import Recipe
+from .recipe import Recipe, check_no_discriminator
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -41,6 +41,8 @@ class Trainer:
 
     A step is ``n_dis`` updates of the discriminator and one of the generator. In the schedule ``simultaneous`` the
     generator's gradient is taken before the last of the discriminator's updates, so that both move from one point.
+    Where the recipe has no discriminator, ``discriminator`` and ``d_optimizer`` are None and a step is one update of
+    the generator, on a real batch of its own.
 
     Parameters
     ----------
@@ -63,11 +65,16 @@ class Trainer:
         torch.manual_seed(config.seed)  # the same initial weights in every process
         generator, discriminator = self.recipe.networks(stock_layers() if config.stock else fast_layers())
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        if discriminator is None:
+            check_no_discriminator(self.recipe.name, config)
         for module in (generator, discriminator):
-            module.to(memory_format=self._layout)  # type: ignore[call-overload]  # missing from torch's stubs
+            if module is not None:
+                module.to(memory_format=self._layout)  # type: ignore[call-overload]  # missing from torch's stubs
         optimizers = self.recipe.optimizers(generator, discriminator)
         self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
-        self.discriminator, self.d_optimizer = fabric.setup(discriminator, optimizers[1])
+        self.discriminator, self.d_optimizer = cast(tuple[Any, Any], (None, None))
+        if discriminator is not None:
+            self.discriminator, self.d_optimizer = fabric.setup(discriminator, cast(Optimizer, optimizers[1]))
         self.ema = Ema(self.generator.module, config.ema_decay)
         self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
         self.step = 0
@@ -83,9 +90,24 @@ class Trainer:
 
     def update(self) -> dict[str, Tensor]:
         """Take one step; returns the losses (on the device) as ``loss/discriminator`` and ``loss/generator``."""
+        modules, optimizers = self._modules(), self._optimizers()
         self.recipe.prepare(
-            self.step, self.g_optimizer.optimizer, self.d_optimizer.optimizer, self.discriminator.module
+            self.step, optimizers["g_optimizer"], optimizers.get("d_optimizer"), modules.get("discriminator")
         )
+        losses = self._update_generator() if self.discriminator is None else self._update_both()
+        self.ema.update(self.generator.module, self.step)
+        self.step += 1
+        self._unchecked.append(losses)
+        if len(self._unchecked) == _MOST_UNCHECKED:
+            self.check_losses()
+        return losses
+
+    def _update_generator(self) -> dict[str, Tensor]:
+        loss = self._backward(self.generator, self.g_optimizer, self._generator_losses(*self._batch()))
+        self.g_optimizer.step()
+        return {"loss/generator": loss}
+
+    def _update_both(self) -> dict[str, Tensor]:
         for updates_left in reversed(range(self.config.n_dis)):
             images, labels = self._batch()
             d_loss = self._backward(self.discriminator, self.d_optimizer, self._discriminator_losses(images, labels))
@@ -100,13 +122,7 @@ class Trainer:
         if d_waits:
             self.d_optimizer.step()
         self.g_optimizer.step()
-        self.ema.update(self.generator.module, self.step)
-        self.step += 1
-        losses = {"loss/discriminator": d_loss, "loss/generator": g_loss}
-        self._unchecked.append(losses)
-        if len(self._unchecked) == _MOST_UNCHECKED:
-            self.check_losses()
-        return losses
+        return {"loss/discriminator": d_loss, "loss/generator": g_loss}
 
     def _batch(self) -> tuple[Tensor, Tensor | None]:
         images, labels = self.data.batch(self.sampler.next())
@@ -123,7 +139,7 @@ class Trainer:
         return [partial(loss, x, y) for x, y in self._parts(images, labels)]
 
     def _generator_losses(self, images: Tensor, labels: Tensor | None) -> list[Callable[[], Tensor]]:
-        loss = partial(self.recipe.generator_loss, self.generator, self.discriminator.module)
+        loss = partial(self.recipe.generator_loss, self.generator, self._modules().get("discriminator"))
         return [partial(loss, x, y) for x, y in self._parts(images, labels)]
 
     def _backward(self, module: Any, optimizer: Optimizer, losses: list[Callable[[], Tensor]]) -> Tensor:
@@ -172,14 +188,12 @@ class Trainer:
             return self.recipe.sample(self.ema.module, n, labels, torch.Generator().manual_seed(seed))
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {
-            "generator": self.generator.module,
-            "discriminator": self.discriminator.module,
-            "ema": self.ema.module,
-        }
+        modules = {"generator": self.generator.module, "ema": self.ema.module}
+        return modules if self.discriminator is None else modules | {"discriminator": self.discriminator.module}
 
     def _optimizers(self) -> dict[str, Optimizer]:
-        return {"g_optimizer": self.g_optimizer.optimizer, "d_optimizer": self.d_optimizer.optimizer}
+        optimizers = {"g_optimizer": self.g_optimizer.optimizer}
+        return optimizers if self.d_optimizer is None else optimizers | {"d_optimizer": self.d_optimizer.optimizer}
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint; every process must call this, the first one writes."""

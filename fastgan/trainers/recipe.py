@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol
@@ -64,14 +65,16 @@ class Recipe(ABC):
     def __init__(self, config: Any, image_channels: int, num_classes: int | None) -> None: ...
 
     @abstractmethod
-    def networks(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
-        """Build the generator and the discriminator."""
+    def networks(self, layers: Layers) -> tuple[nn.Module, nn.Module | None]:
+        """Build the generator and the discriminator.
+
+        The latter, its optimiser, and what the other methods get in their place, are None where there is none.
+        """
 
     @abstractmethod
-    def optimizers(self, generator: nn.Module, discriminator: nn.Module) -> tuple[Optimizer, Optimizer]:
+    def optimizers(self, generator: nn.Module, discriminator: Any) -> tuple[Optimizer, Optimizer | None]:
         """Build the optimiser of each."""
 
-    @abstractmethod
     def discriminator_loss(
         self, discriminator: nn.Module, generator: nn.Module, images: Tensor, labels: Tensor | None
     ) -> Tensor:
@@ -80,14 +83,14 @@ class Recipe(ABC):
         It must call ``discriminator`` once, for data parallelism allows no more before a backward pass, and take no
         gradient through ``generator``.
         """
+        raise NotImplementedError(f"{type(self).__name__} must have a discriminator_loss for its discriminator")
 
     @abstractmethod
-    def generator_loss(
-        self, generator: nn.Module, discriminator: nn.Module, images: Tensor, labels: Tensor | None
-    ) -> Tensor:
+    def generator_loss(self, generator: nn.Module, discriminator: Any, images: Tensor, labels: Tensor | None) -> Tensor:
         """Loss of the generator on as many fresh images as there are real ones; it must call ``generator`` once.
 
-        ``images`` and ``labels`` are the discriminator's last batch, for losses that compare with real images.
+        ``images`` and ``labels`` are the discriminator's last batch, for losses that compare with real images; a batch
+        of its own where there is no discriminator.
         """
 
     @abstractmethod
@@ -95,7 +98,7 @@ class Recipe(ABC):
         """Make ``n`` images [n, C, H, W] in [-1, 1] with noise from ``random`` (on the CPU) and ``labels`` [n]."""
 
     def prepare(  # noqa: B027 (an offer, not a duty)
-        self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module
+        self, step: int, g_optimizer: Optimizer, d_optimizer: Any, discriminator: Any
     ) -> None:
         """Set what changes in the course of a run, such as a learning rate; called before step number ``step``.
 
@@ -110,6 +113,13 @@ class Recipe(ABC):
         from .evaluate import FrechetEvaluator
 
         return FrechetEvaluator(self, data, samples, device)
+
+
+def check_no_discriminator(name: str, config: TrainConfig) -> None:
+    """ConfigError if a setting about the discriminator's updates is not its default: the recipe has none."""
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in ("n_dis", "schedule") and getattr(config, field.name) != field.default:
+            raise ConfigError(f"{field.name} must be {field.default!r} for {name}, which has no discriminator")
 
 
 def recipe_names() -> list[str]:
