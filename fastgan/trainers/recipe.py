@@ -26,6 +26,9 @@ _RECIPES = {
     "wgan-gp": "fastgan.trainers.wgan_gp:WGANGP",
     "wgan-lp": "fastgan.trainers.wgan_gp:WGANLP",
     "r3gan": "fastgan.trainers.r3gan:R3GAN",
+    "vae": "fastgan.trainers.vae:VAE",
+    "cvae": "fastgan.trainers.cvae:CVAE",
+    "vaegan": "fastgan.trainers.vaegan:VAEGAN",
 }
 
 
@@ -118,7 +121,7 @@ class Recipe(ABC):
 def check_no_discriminator(name: str, config: TrainConfig) -> None:
     """ConfigError if a setting about the discriminator's updates is not its default: the recipe has none."""
     for field in dataclasses.fields(TrainConfig):
-        if field.name in ("n_dis", "schedule") and getattr(config, field.name) != field.default:
+        if field.name in ("n_dis", "schedule", "unroll") and getattr(config, field.name) != field.default:
             raise ConfigError(f"{field.name} must be {field.default!r} for {name}, which has no discriminator")
 
 

@@ -26,6 +26,9 @@ _TINY: dict[str, dict[str, Any]] = {
     "wgan-lp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
     "r3gan": {"channels": 8, "blocks": 1, "image_size": 8, "g_lr": 1e-3, "d_lr": 1e-3, "burn_in": 4},
     "dcgan": {"g_channels": 4, "d_channels": 4, "image_size": 16},
+    "vae": {"networks": "conv", "channels": 4, "hidden": 8, "image_size": 8, "optimizer": "adam"},
+    "cvae": {"hidden": 8, "image_size": 8, "likelihood": "gaussian"},
+    "vaegan": {"channels": 4, "hidden": 8, "d_channels": 4, "d_hidden": 8, "image_size": 8, "gamma": 0.1},
 }
 
 
