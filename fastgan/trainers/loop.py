@@ -20,6 +20,7 @@ from . import checkpoint, state
 from .config import TrainConfig
 from .ema import Ema
 from .recipe import Recipe
+from .unrolled import check_unrolled, unrolled_loss
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -40,7 +41,8 @@ class Trainer:
     """A run in memory: networks, optimisers, moving average and the position in the data.
 
     A step is ``n_dis`` updates of the discriminator and one of the generator. In the schedule ``simultaneous`` the
-    generator's gradient is taken before the last of the discriminator's updates, so that both move from one point.
+    generator's gradient is taken before the last of the discriminator's updates, so that both move from one point; in
+    ``unrolled`` it is taken at, and through, the discriminator that would be ``unroll`` updates later.
 
     Parameters
     ----------
@@ -66,6 +68,9 @@ class Trainer:
         for module in (generator, discriminator):
             module.to(memory_format=self._layout)  # type: ignore[call-overload]  # missing from torch's stubs
         optimizers = self.recipe.optimizers(generator, discriminator)
+        self._unroll = config.unroll if config.schedule == "unrolled" else 0
+        if self._unroll:
+            check_unrolled(config, discriminator, optimizers[1])
         self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
         self.discriminator, self.d_optimizer = fabric.setup(discriminator, optimizers[1])
         self.ema = Ema(self.generator.module, config.ema_decay)
@@ -124,6 +129,9 @@ class Trainer:
 
     def _generator_losses(self, images: Tensor, labels: Tensor | None) -> list[Callable[[], Tensor]]:
         loss = partial(self.recipe.generator_loss, self.generator, self.discriminator.module)
+        if self._unroll:
+            networks = (self.generator, self.discriminator.module, self.d_optimizer.optimizer)
+            loss = partial(unrolled_loss, self.recipe, *networks, self._unroll)
         return [partial(loss, x, y) for x, y in self._parts(images, labels)]
 
     def _backward(self, module: Any, optimizer: Optimizer, losses: list[Callable[[], Tensor]]) -> Tensor:
