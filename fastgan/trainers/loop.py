@@ -19,6 +19,8 @@ from fastgan.models.layers import fast_layers, stock_layers
 from . import checkpoint, state
 from .config import TrainConfig
 from .ema import Ema
+from .joint import joint_draws
+from .processes import share_statistics
 from .recipe import Recipe
 from .unrolled import check_unrolled, unrolled_loss
 
@@ -74,10 +76,12 @@ class Trainer:
         self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
         self.discriminator, self.d_optimizer = fabric.setup(discriminator, optimizers[1])
         self.ema = Ema(self.generator.module, config.ema_decay)
+        if fabric.world_size > 1:
+            share_statistics(generator, discriminator)
         self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
         self.step = 0
-        # From here on every process draws its own noise.
-        torch.manual_seed(config.seed + 1_000_003 * (1 + fabric.global_rank))
+        # Every process draws for all of them, and keeps its part.
+        torch.manual_seed(config.seed + 1_000_003)
         self._dtype = next(generator.parameters()).dtype
         self._unchecked: list[dict[str, Tensor]] = []
 
@@ -140,9 +144,11 @@ class Trainer:
         total = torch.zeros((), device=self.fabric.device, dtype=self._dtype)
         for index, compute in enumerate(losses):
             sync: AbstractContextManager = self.fabric.no_backward_sync(module, enabled=index + 1 < len(losses))
+            part = self.config.batch_size // self.config.accumulate
+            draws = joint_draws(part, self.fabric.global_rank, self.fabric.world_size)
             # The recipe calls the other network unwrapped, so the precision is set here for both.
             with sync:
-                with self.fabric.autocast():
+                with self.fabric.autocast(), draws:
                     loss = compute() / len(losses)
                 self.fabric.backward(loss)
             total += loss.detach()
