@@ -18,6 +18,7 @@ from fastgan.models.layers import fast_layers, stock_layers
 
 from . import checkpoint, state
 from .config import TrainConfig
+from .diagnose import explain_non_finite
 from .ema import Ema
 from .joint import joint_draws
 from .processes import share_statistics
@@ -36,7 +37,11 @@ _MOST_UNCHECKED = 256
 
 
 class NonFiniteLossError(FloatingPointError):
-    """A loss that is NaN or infinite: the run stops before it saves anything made from it."""
+    """A loss that is NaN or infinite, at ``step``: the run stops before it saves anything made from it."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class Trainer:
@@ -61,6 +66,8 @@ class Trainer:
     def __init__(self, recipe: type[Recipe], config: TrainConfig, data: ImageData, fabric: Fabric) -> None:
         self.config = config
         self.fabric = fabric
+        # The same run from its start.
+        self.rebuild = partial(type(self), recipe, config, data, fabric)
         self._fingerprint = data.fingerprint()
         self.data, self.held_out = hold_out(data, config.held_out)
         self.recipe = recipe(config, data.image_channels, data.num_classes)
@@ -163,19 +170,21 @@ class Trainer:
             return
         values = torch.stack([torch.stack(list(losses.values())) for losses in self._unchecked])
         wrong = ~values.isfinite()
-        found = wrong.any()
+        first = self.step - len(self._unchecked) + 1
+        rows = torch.arange(len(values), device=values.device).where(wrong.any(1), len(values)).min()
         if self.fabric.world_size > 1:
-            found = cast(Tensor, self.fabric.all_reduce(found.float(), reduce_op="max"))
-        if found:
-            bad = wrong.nonzero().tolist()
-            if not bad:
-                raise NonFiniteLossError(f"a loss of another process is not finite, at or before step {self.step}")
-            row, column = bad[0]
+            everywhere = cast(Tensor, self.fabric.all_reduce(-rows.float(), reduce_op="max"))
+            here, rows = rows, -everywhere.long()
+        else:
+            here = rows
+        if rows < len(values):
+            row = int(rows)
+            step = first + row
+            if here != rows:
+                raise NonFiniteLossError(f"a loss of another process is not finite at step {step}", step)
+            column = int(wrong[row].nonzero()[0])
             name = list(self._unchecked[row])[column]
-            step = self.step - len(self._unchecked) + row + 1
-            raise NonFiniteLossError(
-                f"{name} is {values[row, column].item()} at step {step}; try a lower learning rate or another precision"
-            )
+            raise NonFiniteLossError(f"{name} is {values[row, column].item()} at step {step}", step)
         self._unchecked.clear()
 
     def sample(self, n: int, seed: int) -> Tensor:
@@ -252,6 +261,15 @@ class Trainer:
 
         ``metric`` measures the moving average every ``metric_every`` steps, in the first process.
         """
+        try:
+            self._run(out, reporter, metric)
+        except NonFiniteLossError as error:
+            reporter.print(f"{error}: the last steps are repeated, to see where it begins")
+            place = explain_non_finite(self, error.step, out / "checkpoints")
+            advice = "try a lower learning rate or another precision"
+            raise NonFiniteLossError(f"{error}; {place}; {advice}", error.step) from error
+
+    def _run(self, out: Path, reporter: Reporter, metric: Callable[[nn.Module], float] | None) -> None:
         c = self.config
 
         def due(every: int) -> bool:

@@ -67,7 +67,7 @@ def share_statistics(*networks: nn.Module) -> None:
     for network in networks:
         for module in network.modules():
             if hasattr(module, "process_group"):
-                module.process_group = dist.group.WORLD
+                vars(module)["process_group"] = dist.group.WORLD
 
 
 def _leave() -> None:
