@@ -17,7 +17,7 @@ __all__ = ["ConfigError", "TrainConfig", "build_config", "parse_assignments", "r
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
 MAX_SEED = 2**32 - 1
 DEVICES = ("auto", "cpu", "cuda", "mps")
-SCHEDULES = ("alternating", "simultaneous")
+SCHEDULES = ("alternating", "simultaneous", "unrolled")
 
 _T = TypeVar("_T")
 
@@ -48,7 +48,12 @@ class TrainConfig:
     stock: bool = setting(False, "build from PyTorch's own modules, for comparison")
     strict: bool = setting(False, "stop at a broken image instead of skipping it", free=True)
     n_dis: int = setting(1, "discriminator updates before each generator update")
-    schedule: str = setting("alternating", "alternating, or simultaneous: both networks step from the same point")
+    schedule: str = setting(
+        "alternating",
+        "alternating; simultaneous: both networks step from the same point; unrolled: the generator's gradient runs "
+        "through imagined discriminator updates",
+    )
+    unroll: int = setting(5, "discriminator updates that the schedule unrolled imagines")
     ema_decay: float = setting(0.999, "decay of the generator's moving average a step, in [0, 1)")
     log_every: int = setting(50, "steps between scalars; losses are checked then too", free=True)
     sample_every: int = setting(500, "steps between sample grids, 0 for never", free=True)
@@ -74,6 +79,7 @@ class TrainConfig:
             "sample_every": 0,
             "metric_every": 0,
             "held_out": 0,
+            "unroll": 0,
             "seed": 0,
         }
         for name, least in (at_least | {"metric_samples": 2}).items():

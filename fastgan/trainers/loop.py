@@ -18,8 +18,12 @@ from fastgan.models.layers import fast_layers, stock_layers
 
 from . import checkpoint, state
 from .config import TrainConfig
+from .diagnose import explain_non_finite
 from .ema import Ema
+from .joint import joint_draws
+from .processes import share_statistics
 from .recipe import Recipe, check_no_discriminator
+from .unrolled import check_unrolled, unrolled_loss
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -33,16 +37,21 @@ _MOST_UNCHECKED = 256
 
 
 class NonFiniteLossError(FloatingPointError):
-    """A loss that is NaN or infinite: the run stops before it saves anything made from it."""
+    """A loss that is NaN or infinite, at ``step``: the run stops before it saves anything made from it."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class Trainer:
     """A run in memory: networks, optimisers, moving average and the position in the data.
 
     A step is ``n_dis`` updates of the discriminator and one of the generator. In the schedule ``simultaneous`` the
-    generator's gradient is taken before the last of the discriminator's updates, so that both move from one point.
-    Where the recipe has no discriminator, ``discriminator`` and ``d_optimizer`` are None and a step is one update of
-    the generator, on a real batch of its own.
+    generator's gradient is taken before the last of the discriminator's updates, so that both move from one point; in
+    ``unrolled`` it is taken at, and through, the discriminator that would be ``unroll`` updates later. Where the recipe
+    has no discriminator, ``discriminator`` and ``d_optimizer`` are None and a step is one update of the generator, on a
+    real batch of its own.
 
     Parameters
     ----------
@@ -59,6 +68,8 @@ class Trainer:
     def __init__(self, recipe: type[Recipe], config: TrainConfig, data: ImageData, fabric: Fabric) -> None:
         self.config = config
         self.fabric = fabric
+        # The same run from its start.
+        self.rebuild = partial(type(self), recipe, config, data, fabric)
         self._fingerprint = data.fingerprint()
         self.data, self.held_out = hold_out(data, config.held_out)
         self.recipe = recipe(config, data.image_channels, data.num_classes)
@@ -71,15 +82,20 @@ class Trainer:
             if module is not None:
                 module.to(memory_format=self._layout)  # type: ignore[call-overload]  # missing from torch's stubs
         optimizers = self.recipe.optimizers(generator, discriminator)
+        self._unroll = config.unroll if config.schedule == "unrolled" else 0
+        if self._unroll:
+            check_unrolled(config, cast(nn.Module, discriminator), cast(Optimizer, optimizers[1]))
         self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
         self.discriminator, self.d_optimizer = cast(tuple[Any, Any], (None, None))
         if discriminator is not None:
             self.discriminator, self.d_optimizer = fabric.setup(discriminator, cast(Optimizer, optimizers[1]))
         self.ema = Ema(self.generator.module, config.ema_decay)
+        if fabric.world_size > 1:
+            share_statistics(*(m for m in (generator, discriminator) if m is not None))
         self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
         self.step = 0
-        # From here on every process draws its own noise.
-        torch.manual_seed(config.seed + 1_000_003 * (1 + fabric.global_rank))
+        # Every process draws for all of them, and keeps its part.
+        torch.manual_seed(config.seed + 1_000_003)
         self._dtype = next(generator.parameters()).dtype
         self._unchecked: list[dict[str, Tensor]] = []
 
@@ -140,6 +156,9 @@ class Trainer:
 
     def _generator_losses(self, images: Tensor, labels: Tensor | None) -> list[Callable[[], Tensor]]:
         loss = partial(self.recipe.generator_loss, self.generator, self._modules().get("discriminator"))
+        if self._unroll:
+            networks = (self.generator, self.discriminator.module, self.d_optimizer.optimizer)
+            loss = partial(unrolled_loss, self.recipe, *networks, self._unroll)
         return [partial(loss, x, y) for x, y in self._parts(images, labels)]
 
     def _backward(self, module: Any, optimizer: Optimizer, losses: list[Callable[[], Tensor]]) -> Tensor:
@@ -148,9 +167,11 @@ class Trainer:
         total = torch.zeros((), device=self.fabric.device, dtype=self._dtype)
         for index, compute in enumerate(losses):
             sync: AbstractContextManager = self.fabric.no_backward_sync(module, enabled=index + 1 < len(losses))
+            part = self.config.batch_size // self.config.accumulate
+            draws = joint_draws(part, self.fabric.global_rank, self.fabric.world_size)
             # The recipe calls the other network unwrapped, so the precision is set here for both.
             with sync:
-                with self.fabric.autocast():
+                with self.fabric.autocast(), draws:
                     loss = compute() / len(losses)
                 self.fabric.backward(loss)
             total += loss.detach()
@@ -165,19 +186,21 @@ class Trainer:
             return
         values = torch.stack([torch.stack(list(losses.values())) for losses in self._unchecked])
         wrong = ~values.isfinite()
-        found = wrong.any()
+        first = self.step - len(self._unchecked) + 1
+        rows = torch.arange(len(values), device=values.device).where(wrong.any(1), len(values)).min()
         if self.fabric.world_size > 1:
-            found = cast(Tensor, self.fabric.all_reduce(found.float(), reduce_op="max"))
-        if found:
-            bad = wrong.nonzero().tolist()
-            if not bad:
-                raise NonFiniteLossError(f"a loss of another process is not finite, at or before step {self.step}")
-            row, column = bad[0]
+            everywhere = cast(Tensor, self.fabric.all_reduce(-rows.float(), reduce_op="max"))
+            here, rows = rows, -everywhere.long()
+        else:
+            here = rows
+        if rows < len(values):
+            row = int(rows)
+            step = first + row
+            if here != rows:
+                raise NonFiniteLossError(f"a loss of another process is not finite at step {step}", step)
+            column = int(wrong[row].nonzero()[0])
             name = list(self._unchecked[row])[column]
-            step = self.step - len(self._unchecked) + row + 1
-            raise NonFiniteLossError(
-                f"{name} is {values[row, column].item()} at step {step}; try a lower learning rate or another precision"
-            )
+            raise NonFiniteLossError(f"{name} is {values[row, column].item()} at step {step}", step)
         self._unchecked.clear()
 
     def sample(self, n: int, seed: int) -> Tensor:
@@ -252,6 +275,15 @@ class Trainer:
 
         ``metric`` measures the moving average every ``metric_every`` steps, in the first process.
         """
+        try:
+            self._run(out, reporter, metric)
+        except NonFiniteLossError as error:
+            reporter.print(f"{error}: the last steps are repeated, to see where it begins")
+            place = explain_non_finite(self, error.step, out / "checkpoints")
+            advice = "try a lower learning rate or another precision"
+            raise NonFiniteLossError(f"{error}; {place}; {advice}", error.step) from error
+
+    def _run(self, out: Path, reporter: Reporter, metric: Callable[[nn.Module], float] | None) -> None:
         c = self.config
 
         def due(every: int) -> bool:

@@ -23,6 +23,9 @@ def main() -> None:
     seen = []
     draw = trainer.sampler.next
     trainer.sampler.next = lambda: seen.append(draw()) or seen[-1]  # type: ignore[method-assign, func-returns-value]
+    latents: list[torch.Tensor] = []
+    latent = trainer.recipe.latent
+    trainer.recipe.latent = lambda n, **o: latents.append(latent(n, **o)) or latents[-1]  # type: ignore[method-assign, func-returns-value]
     for _ in range(3):
         trainer.update()
     assert any(not torch.equal(a, b) for a, b in zip(start, trainer.generator.module.parameters(), strict=True))
@@ -41,8 +44,8 @@ def main() -> None:
             assert torch.equal(first, second), f"{name}.{key} differs between processes"
     drawn = everywhere(torch.cat(seen)).flatten()
     assert drawn.unique().numel() == drawn.numel(), "an image was drawn twice"
-    noise = everywhere(torch.randn(8))
-    assert not torch.equal(noise[0], noise[1]), "processes draw the same noise"
+    noise = everywhere(torch.cat(latents)).flatten(0, 1)
+    assert noise.unique(dim=0).shape == noise.shape, "processes draw the same noise"
 
     path = Path(sys.argv[1])
     trainer.save(path)

@@ -1,0 +1,69 @@
+"""One of several processes (started by torchrun): trains each recipe some steps and writes what became of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from fastgan.data import open_data
+from fastgan.trainers.config import build_config
+from fastgan.trainers.loop import Trainer
+from fastgan.trainers.processes import launch, make_fabric
+from fastgan.trainers.recipe import find_recipe
+from tests.trainers.test_recipes import _COMMON, _TINY
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+BATCH = 8
+
+
+def train(name: str, fabric: Fabric, **values: Any) -> dict[str, Tensor]:
+    """Two steps in float64, of gradient descent, where equal gradients make equal weights; and the first losses.
+
+    (Adam's steps have the size of the learning rate also where a gradient is rounding.)
+    """
+    recipe = find_recipe(name)
+
+    class Descending(recipe):  # type: ignore[misc, valid-type]
+        def optimizers(self, generator: nn.Module, discriminator: nn.Module) -> Any:
+            return [m and SGD(m.parameters(), 0.01, 0.5) for m in (generator, discriminator)]
+
+        def prepare(self, *arguments: Any) -> None:
+            rates = [[g["lr"] for g in o.param_groups] for o in arguments[1:3] if o]
+            super().prepare(*arguments)
+            for optimizer, kept in zip([o for o in arguments[1:3] if o], rates, strict=True):
+                for group, lr in zip(optimizer.param_groups, kept, strict=True):
+                    group["lr"] = lr
+
+    settings = {"precision": "64-true", "batch_size": BATCH // fabric.world_size, "processes": fabric.world_size}
+    config = build_config(recipe.Config, _COMMON, _TINY[name], settings | values)
+    trainer = Trainer(Descending, config, open_data(config.data, image_size=config.image_size), fabric)
+    for module in (m for network in trainer._modules().values() for m in network.modules()):
+        if "StdDev" in type(module).__name__:
+            module.group_size = 1  # a group is of one process's images
+    found: dict[str, Tensor] = {}
+    for step in range(2):
+        for key, loss in trainer.update().items():
+            found[f"{key} {step}"] = fabric.all_reduce(loss, reduce_op="mean")
+    modules = trainer._modules().items()
+    return found | {f"{key}.{k}": t.clone() for key, module in modules for k, t in module.state_dict().items()}
+
+
+def main() -> None:
+    torch.set_default_dtype(torch.float64)
+    torch.use_deterministic_algorithms(True)
+    out, *names = sys.argv[1:]
+    fabric = make_fabric("cpu", 2, "64-true")
+    launch(fabric)
+    for name in names:
+        torch.save(train(name, fabric), Path(out) / f"{name}-{fabric.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main()
