@@ -85,22 +85,30 @@ class UNITGenerator(nn.Module):
         self.decoders = nn.ModuleList([decoder(), decoder()])
         _init(self)
 
-    def _share(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Means of the latent codes, and what the shared decoder makes of codes."""
-        means = self.shared_encoder(encoded)
-        return means, self.shared_decoder(means + torch.randn_like(means) if self.training else means)
+    def _share(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Means of the latent codes of both batches, one after the other; what the shared decoder makes of codes."""
+        means = self.shared_encoder(torch.cat([self.encoders[0](a), self.encoders[1](b)]))
+        if not self.training:
+            return means, self.shared_decoder(means)
+        # In the order of a run's batches, where domains take turns: a process's part of a joint draw is its images'.
+        noise = torch.randn_like(means)
+        return means, self.shared_decoder(means + torch.cat([noise[::2], noise[1::2]]))
 
     def translate(self, images: Tensor, domain: int) -> Tensor:
-        """Bring ``images`` [N, C, H, W] of a domain, 0 or 1, to the other one."""
-        _, shared = self._share(self.encoders[domain](images))
-        return self.decoders[1 - domain](shared)
+        """Bring ``images`` [N, C, H, W] of a domain, 0 or 1, to the other one, by their codes' means."""
+        return self.decoders[1 - domain](self.shared_decoder(self.shared_encoder(self.encoders[domain](images))))
+
+    def exchange(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Bring ``a`` and ``b``, both [N, C, H, W], to each other's domain: ``ab`` and ``ba`` of :meth:`forward`."""
+        _, shared = self._share(a, b)
+        return self.decoders[1](shared[: len(a)]), self.decoders[0](shared[len(a) :])
 
     def forward(self, a: Tensor, b: Tensor) -> Translations:
-        """Make all translations of ``a`` and ``b``; H and W are multiples of 4."""
-        means, shared = self._share(torch.cat([self.encoders[0](a), self.encoders[1](b)]))
+        """Make all translations of ``a`` and ``b``, both [N, C, H, W]; H and W are multiples of 4."""
+        means, shared = self._share(a, b)
         aa, ba = self.decoders[0](shared).split([len(a), len(b)])
         ab, bb = self.decoders[1](shared).split([len(a), len(b)])
-        cycle_means, shared = self._share(torch.cat([self.encoders[0](ba), self.encoders[1](ab)]))
+        cycle_means, shared = self._share(ba, ab)
         bab, aba = self.decoders[1](shared[: len(b)]), self.decoders[0](shared[len(b) :])
         return Translations(aa, bb, ab, ba, aba, bab, means, cycle_means)
 

@@ -99,4 +99,4 @@ class StarGAN(TranslationRecipe):
 
     def _targets(self, labels: Tensor) -> Tensor:
         """Domains to translate to, any of them for any image."""
-        return torch.randint_like(labels, len(self.labels))
+        return torch.randint(len(self.labels), (len(labels),), device=labels.device)

@@ -101,7 +101,7 @@ class UNIT(TranslationRecipe):
         images = self._flip(images)
         a, b = images[::2], images[1::2]
         with torch.no_grad():
-            ab, ba = generator.translate(a, 0), generator.translate(b, 1)
+            ab, ba = generator.exchange(a, b)
         judged = discriminator(torch.cat([a, ba]), torch.cat([b, ab]))
         losses = [self.loss.discriminator(*logits.chunk(2)) for logits in judged]
         return self.config.adversarial_weight * (losses[0] + losses[1])
