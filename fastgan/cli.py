@@ -154,12 +154,12 @@ def sample(
 ) -> None:
     """Write a grid of images made by a run's generator (its moving average), labels in turn."""
     with _plain_errors():
-        from fastgan.trainers.images import image_grid, save_png
+        from fastgan.trainers.images import save_png
         from fastgan.trainers.run import sample_run
 
-        images, step = sample_run(run, n, seed)
+        grid, step = sample_run(run, n, seed)
         path = out or run / "samples" / f"sample-{n}-seed-{seed}.png"
-        save_png(path, image_grid(images, columns=10))
+        save_png(path, grid)
         typer.echo(f"{path}: {n} images of step {step}")
 
 

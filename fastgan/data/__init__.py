@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from .base import ArrayData, DataError, ImageData
-from .catalogue import available, open_data
+from .catalogue import available, open_data, open_pairs
+from .domains import AlternatingDomains
 from .emoji import open_emoji
 from .paired import PairedData
 from .sampler import Sampler
 from .split import hold_out
 
 __all__ = [
+    "AlternatingDomains",
     "ArrayData",
     "DataError",
     "ImageData",
@@ -19,4 +21,5 @@ __all__ = [
     "hold_out",
     "open_data",
     "open_emoji",
+    "open_pairs",
 ]

@@ -35,6 +35,10 @@ class ImageData(Protocol):
         """Images (uint8 [N, C, H, W]) and labels (int64 [N], or None) at ``indices`` (int64 [N]), on the CPU."""
         ...
 
+    def labels(self) -> Tensor | None:
+        """Labels of all images, int64 [len(self)], or None."""
+        ...
+
     def fingerprint(self) -> str:
         """A short text that changes when the images or labels do, as far as can be told cheaply."""
         ...
@@ -106,6 +110,10 @@ class ArrayData:
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
         """See ``ImageData.batch``."""
         return self._images[indices], None if self._labels is None else self._labels[indices]
+
+    def labels(self) -> Tensor | None:
+        """See ``ImageData.labels``."""
+        return self._labels
 
     def fingerprint(self) -> str:
         """Shape and CRC-32 of the images and labels."""

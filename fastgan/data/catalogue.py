@@ -12,8 +12,9 @@ from .base import DataError, ImageData
 from .fashion_mnist import fetch_fashion_mnist, find_fashion_mnist
 from .folder import FolderData
 from .hugging_face import PREFIX, open_hugging_face
+from .paired import PairedData
 
-__all__ = ["CATALOGUE", "Entry", "Source", "available", "find_entry", "open_data"]
+__all__ = ["CATALOGUE", "Entry", "Source", "available", "find_entry", "open_data", "open_pairs"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set with a name: what it shows, where it comes from, and how it is opened at an image size."""
+    """A data set with a name: what it shows, where it comes from, and how it is opened at an image size.
+
+    Where its labels are domains that show the same subjects, ``pairs`` opens those that it leaves out in every domain.
+    """
 
     name: str
     summary: str
     source: Source
     open: Callable[[int], ImageData]
+    pairs: Callable[[int], PairedData] | None = None
 
 
 _FASHION_MNIST = Source(
@@ -79,6 +84,7 @@ CATALOGUE = {
         Entry(
             "emoji-styles", "1,852 emoji in three styles, 64x64, RGB, by style", _EMOJI,
             lambda size: emoji.open_emoji(emoji.STYLES, image_size=size).by_domain(),
+            lambda size: emoji.open_emoji(emoji.STYLES, split="test", image_size=size),
         ),
     )
 }  # fmt: skip
@@ -100,6 +106,23 @@ def find_entry(name: str) -> Entry:
     if name not in CATALOGUE:
         raise DataError(f"unknown data set {name!r}; there are: {', '.join(CATALOGUE)}")
     return CATALOGUE[name]
+
+
+def open_pairs(data: str, *, image_size: int = 32) -> PairedData | None:
+    """Open the subjects that a data set leaves out in every domain, to judge translations by; None where it has none.
+
+    Parameters
+    ----------
+    data, image_size
+        As for ``open_data``, whose labels are the domains here.
+
+    Raises
+    ------
+    DataError
+        If the data are not there or cannot be read.
+    """
+    pairs = CATALOGUE[data].pairs if data in CATALOGUE else None
+    return None if pairs is None else pairs(image_size)
 
 
 def open_data(data: str, *, strict: bool = False, image_size: int = 32) -> ImageData:

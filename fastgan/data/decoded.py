@@ -89,6 +89,10 @@ class DecodedData(ABC):
         images = torch.from_numpy(np.stack([image for _, image in drawn])).permute(0, 3, 1, 2)
         return images, None if self._labels is None else self._labels[[index for index, _ in drawn]]
 
+    def labels(self) -> Tensor | None:
+        """See ``ImageData.labels``."""
+        return self._labels
+
     def report(self) -> str | None:
         """How many images were skipped, where any were."""
         count = len(self._broken)

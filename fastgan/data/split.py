@@ -35,6 +35,11 @@ class Subset:
         """See ``ImageData.batch``."""
         return self._data.batch(self._indices[indices])
 
+    def labels(self) -> Tensor | None:
+        """See ``ImageData.labels``."""
+        labels = self._data.labels()
+        return None if labels is None else labels[self._indices]
+
     def fingerprint(self) -> str:
         """The whole's, and how many images these are."""
         return f"{len(self)} of {self._data.fingerprint()}"

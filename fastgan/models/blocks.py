@@ -12,7 +12,14 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["BatchNormLeakyReLU", "BatchNormReLU", "ConditionalBatchNormReLU", "StockResBlockDown", "StockResBlockUp"]
+__all__ = [
+    "BatchNormLeakyReLU",
+    "BatchNormReLU",
+    "ConditionalBatchNormReLU",
+    "InstanceNormReLU",
+    "StockResBlockDown",
+    "StockResBlockUp",
+]
 
 
 class BatchNormReLU(nn.BatchNorm2d):
@@ -33,6 +40,14 @@ class BatchNormLeakyReLU(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``input`` [N, C, H, W]."""
         return F.leaky_relu_(super().forward(input), self.negative_slope)
+
+
+class InstanceNormReLU(nn.InstanceNorm2d):
+    """Instance norm, then ReLU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``input`` [N, C, H, W]."""
+        return F.relu_(super().forward(input))
 
 
 class ConditionalBatchNormReLU(nn.Module):

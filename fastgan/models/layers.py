@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from fastgan.penalties import Penalty
-
 from .blocks import (
     BatchNormLeakyReLU,
     BatchNormReLU,
     ConditionalBatchNormReLU,
+    InstanceNormReLU,
     StockResBlockDown,
     StockResBlockUp,
 )
@@ -38,13 +37,17 @@ class Layers:
         scale and shift depend on the label; ``batch_norm(channels, negative_slope=0.2)`` one followed by LeakyReLU.
     block_up, block_down : callable
         The residual blocks: :class:`fastgan.nn.ResBlockUp` and ``ResBlockDown``, or what they stand in for.
+    instance_norm : callable
+        ``instance_norm(channels)`` makes an instance norm; ``affine=True`` gives it a scale and a shift, ``relu=True``
+        puts ReLU after it.
     bias_leaky_relu : callable
         ``bias_leaky_relu(channels, negative_slope)`` adds a learned bias before LeakyReLU.
     fir_resample : callable
         ``fir_resample(up)`` doubles the resolution with the filter [1, 2, 1], or halves it.
     penalize : callable
         ``penalize(discriminator, penalties)`` makes the module that calls it on real and fake images and penalises its
-        input gradient: :class:`fastgan.nn.PenalizedDiscriminator`, or the same by double backward.
+        input gradient, ``select=`` that of a part of its output: :class:`fastgan.nn.PenalizedDiscriminator`, or the
+        same by double backward.
     """
 
     name: str
@@ -55,13 +58,18 @@ class Layers:
     block_down: Callable[..., nn.Module]
     bias_leaky_relu: Callable[[int, float], nn.Module]
     fir_resample: Callable[[bool], nn.Module]
-    penalize: Callable[[nn.Module, Sequence[Penalty]], nn.Module]
+    penalize: Callable[..., nn.Module]
+    instance_norm: Callable[..., nn.Module]
 
 
 def _stock_batch_norm(channels: int, num_classes: int | None = None, negative_slope: float | None = None) -> nn.Module:
     if negative_slope is not None:
         return BatchNormLeakyReLU(channels, negative_slope)
     return BatchNormReLU(channels) if num_classes is None else ConditionalBatchNormReLU(channels, num_classes)
+
+
+def _stock_instance_norm(channels: int, *, affine: bool = False, relu: bool = False) -> nn.Module:
+    return (InstanceNormReLU if relu else nn.InstanceNorm2d)(channels, affine=affine)
 
 
 def stock_layers() -> Layers:
@@ -79,6 +87,7 @@ def stock_layers() -> Layers:
         StockBiasLeakyReLU,
         StockFIRResample,
         StockPenalizedDiscriminator,
+        _stock_instance_norm,
     )
 
 
@@ -88,6 +97,7 @@ def fast_layers() -> Layers:
         BatchNormAct2d,
         BiasAct,
         ConditionalBatchNorm2d,
+        InstanceNormAct2d,
         PenalizedDiscriminator,
         ResBlockDown,
         ResBlockUp,
@@ -103,6 +113,9 @@ def fast_layers() -> Layers:
             return BatchNormAct2d(channels, act="relu")
         return ConditionalBatchNorm2d(channels, num_classes, act="relu")
 
+    def instance_norm(channels: int, *, affine: bool = False, relu: bool = False) -> nn.Module:
+        return InstanceNormAct2d(channels, affine=affine, act="relu" if relu else "linear")
+
     def bias_leaky_relu(channels: int, negative_slope: float) -> nn.Module:
         return BiasAct(channels, act="lrelu", alpha=negative_slope, gain=1.0)
 
@@ -116,4 +129,5 @@ def fast_layers() -> Layers:
         bias_leaky_relu,
         FIRResample,
         PenalizedDiscriminator,
+        instance_norm,
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import Penalty
+from fastgan.tape import selected
 
 __all__ = ["StockPenalizedDiscriminator"]
 
@@ -26,16 +27,17 @@ class StockPenalizedDiscriminator(PenalizedDiscriminator):
     Parameters and results are those of :class:`fastgan.nn.PenalizedDiscriminator`.
     """
 
-    def __init__(self, discriminator: nn.Module, penalties: Sequence[Penalty]) -> None:
+    def __init__(self, discriminator: nn.Module, penalties: Sequence[Penalty], *, select: Any = None) -> None:
         penalties = [copy.copy(penalty) for penalty in penalties]
         for penalty in penalties:
             penalty.norm = _norm
-        super().__init__(discriminator, penalties)
+        super().__init__(discriminator, penalties, select=select)
 
     def _call(self, points: str, samples: Tensor, conditions: Sequence[Any], penalised: bool) -> tuple[Any, Any]:
         if not penalised:
             return self.discriminator(samples, *conditions), None
         samples = samples.detach().requires_grad_()
         output = self.discriminator(samples, *conditions)
-        (gradient,) = torch.autograd.grad(output.sum(), samples, create_graph=True)
+        chosen = selected("StockPenalizedDiscriminator", output, self.select)
+        (gradient,) = torch.autograd.grad([part.sum() for part in chosen], samples, create_graph=True)
         return output, gradient

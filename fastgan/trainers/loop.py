@@ -73,6 +73,7 @@ class Trainer:
         self._fingerprint = data.fingerprint()
         self.data, self.held_out = hold_out(data, config.held_out)
         self.recipe = recipe(config, data.image_channels, data.num_classes)
+        self.data = self.recipe.observe(self.data, self.held_out)
         torch.manual_seed(config.seed)  # the same initial weights in every process
         generator, discriminator = self.recipe.networks(stock_layers() if config.stock else fast_layers())
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -210,6 +211,11 @@ class Trainer:
         with torch.no_grad():
             return self.recipe.sample(self.ema.module, n, labels, torch.Generator().manual_seed(seed))
 
+    def picture(self, n: int, seed: int) -> Tensor:
+        """A grid of about ``n`` images by the moving average, uint8 [height, width, channels]."""
+        with torch.no_grad():
+            return self.recipe.picture(self.ema.module, n, torch.Generator().manual_seed(seed))
+
     def _modules(self) -> dict[str, nn.Module]:
         modules = {"generator": self.generator.module, "ema": self.ema.module}
         return modules if self.discriminator is None else modules | {"discriminator": self.discriminator.module}
@@ -298,7 +304,7 @@ class Trainer:
                 reporter.scalars(self.step, {name: loss.item() for name, loss in losses.items()})
             if self.fabric.is_global_zero:
                 if due(c.sample_every) or (c.sample_every and last):
-                    reporter.images(self.step, self.sample(64, seed=0))
+                    reporter.images(self.step, self.picture(64, seed=0))
                 if metric is not None and due(c.metric_every):
                     reporter.metric(self.step, self.recipe.metric, metric(self.ema.module))
             if due(c.checkpoint_every) or last:

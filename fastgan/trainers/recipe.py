@@ -15,6 +15,7 @@ from fastgan.data import ImageData
 from fastgan.models.layers import Layers
 
 from .config import ConfigError, TrainConfig
+from .images import image_grid
 
 __all__ = ["Evaluator", "Recipe", "find_recipe", "recipe_names"]
 
@@ -29,6 +30,8 @@ _RECIPES = {
     "vae": "fastgan.trainers.vae:VAE",
     "cvae": "fastgan.trainers.cvae:CVAE",
     "vaegan": "fastgan.trainers.vaegan:VAEGAN",
+    "stargan": "fastgan.trainers.stargan:StarGAN",
+    "unit": "fastgan.trainers.unit:UNIT",
 }
 
 
@@ -60,7 +63,7 @@ class Recipe(ABC):
     presets: ClassVar[dict[str, dict[str, Any]]]
     default_preset: ClassVar[str]
     #: What ``evaluator`` measures.
-    metric: ClassVar[str] = "Fréchet distance"
+    metric: str = "Fréchet distance"
     # Labels of the generator's input; None for an unconditional one.
     num_classes: int | None
 
@@ -99,6 +102,15 @@ class Recipe(ABC):
     @abstractmethod
     def sample(self, generator: nn.Module, n: int, labels: Tensor | None, random: torch.Generator) -> Tensor:
         """Make ``n`` images [n, C, H, W] in [-1, 1] with noise from ``random`` (on the CPU) and ``labels`` [n]."""
+
+    def picture(self, generator: nn.Module, n: int, random: torch.Generator) -> Tensor:
+        """Lay out about ``n`` images as ``image_grid`` does: here samples, ten a row, labels in turn."""
+        labels = None if self.num_classes is None else torch.arange(n) % self.num_classes
+        return image_grid(self.sample(generator, n, labels, random), columns=10)
+
+    def observe(self, data: ImageData, held_out: ImageData | None) -> ImageData:
+        """Look at a run's images before it starts, and those it leaves out; return what it draws its batches from."""
+        return data
 
     def prepare(  # noqa: B027 (an offer, not a duty)
         self, step: int, g_optimizer: Optimizer, d_optimizer: Any, discriminator: Any

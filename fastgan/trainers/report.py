@@ -9,11 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from .images import image_grid, save_png
+from .images import save_png
 
 __all__ = ["Reporter"]
-
-_COLUMNS = 10
 
 
 class Reporter:
@@ -97,9 +95,8 @@ class Reporter:
         if not self._progress.console.is_terminal:  # no bar is drawn there
             self.print("  ".join([f"step {step}", *(f"{name} {value:.4g}" for name, value in values.items())]))
 
-    def images(self, step: int, images: Tensor) -> None:
-        """Log a grid and write it to ``samples/``."""
-        grid = image_grid(images, _COLUMNS)
+    def images(self, step: int, grid: Tensor) -> None:
+        """Log a grid of ``image_grid`` and write it to ``samples/``."""
         self._writer.add_image("samples", grid.numpy(), step, dataformats="HWC")
         save_png(self._out / "samples" / f"step-{step:08d}.png", grid)
 
@@ -107,4 +104,4 @@ class Reporter:
         """Log a measurement of the generator, such as a Fréchet distance."""
         key = name.lower().replace(" ", "_").replace("-", "_").replace("é", "e")
         self._writer.add_scalar(key, value, step)
-        self.print(f"step {step}: {name} {value:.1f}")
+        self.print(f"step {step}: {name} {value:.4g}")

@@ -144,11 +144,9 @@ def load_run(run: Path) -> tuple[Recipe, nn.Module, int]:
 
 
 def sample_run(run: Path, n: int, seed: int) -> tuple[Tensor, int]:
-    """Make ``n`` images with the generator of ``load_run``, labels in turn; returns them and its step."""
+    """Make a grid of about ``n`` images with the generator of ``load_run``; returns it and its step."""
     import torch
 
     recipe, generator, step = load_run(run)
-    labels = None if recipe.num_classes is None else torch.arange(n) % recipe.num_classes
     with torch.no_grad():
-        images = recipe.sample(generator, n, labels, torch.Generator().manual_seed(seed))
-    return images, step
+        return recipe.picture(generator, n, torch.Generator().manual_seed(seed)), step

@@ -25,6 +25,8 @@ _TINY: dict[str, dict[str, Any]] = {
     "wgan-gp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
     "wgan-lp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
     "r3gan": {"channels": 8, "blocks": 1, "image_size": 8, "g_lr": 1e-3, "d_lr": 1e-3, "burn_in": 4},
+    "stargan": {"g_channels": 4, "d_channels": 4, "blocks": 1, "halvings": 2, "image_size": 8},
+    "unit": {"g_channels": 4, "d_channels": 4, "blocks": 1, "halvings": 2, "image_size": 8, "held_out": 40},
     "dcgan": {"g_channels": 4, "d_channels": 4, "image_size": 16},
     "vae": {"networks": "conv", "channels": 4, "hidden": 8, "image_size": 8, "optimizer": "adam"},
     "cvae": {"hidden": 8, "image_size": 8, "likelihood": "gaussian"},
@@ -42,7 +44,8 @@ def _one_thread() -> Any:
 
 def _trainer(name: str, **values: Any) -> Trainer:
     recipe = find_recipe(name)
-    config = build_config(recipe.Config, _COMMON, _TINY[name], values)
+    common = {key: value for key, value in _COMMON.items() if hasattr(recipe.Config, key)}
+    config = build_config(recipe.Config, common, _TINY[name], values)
     data = open_data(config.data, image_size=config.image_size)
     return Trainer(recipe, config, data, Fabric(accelerator="cpu", devices=1, precision=config.precision))  # type: ignore[arg-type]
 
