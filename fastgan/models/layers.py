@@ -17,6 +17,7 @@ from .blocks import (
     StockResBlockDown,
     StockResBlockUp,
 )
+from .style_functions import StyleFunctions, fast_style_functions, stock_style_functions
 
 __all__ = ["Layers", "fast_layers", "stock_layers"]
 
@@ -45,6 +46,8 @@ class Layers:
     penalize : callable
         ``penalize(discriminator, penalties)`` makes the module that calls it on real and fake images and penalises its
         input gradient: :class:`fastgan.nn.PenalizedDiscriminator`, or the same by double backward.
+    style : StyleFunctions
+        The functions of StyleGAN2's networks.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Layers:
     bias_leaky_relu: Callable[[int, float], nn.Module]
     fir_resample: Callable[[bool], nn.Module]
     penalize: Callable[[nn.Module, Sequence[Penalty]], nn.Module]
+    style: StyleFunctions
 
 
 def _stock_batch_norm(channels: int, num_classes: int | None = None, negative_slope: float | None = None) -> nn.Module:
@@ -79,6 +83,7 @@ def stock_layers() -> Layers:
         StockBiasLeakyReLU,
         StockFIRResample,
         StockPenalizedDiscriminator,
+        stock_style_functions(),
     )
 
 
@@ -116,4 +121,5 @@ def fast_layers() -> Layers:
         bias_leaky_relu,
         FIRResample,
         PenalizedDiscriminator,
+        fast_style_functions(),
     )

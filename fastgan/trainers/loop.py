@@ -68,7 +68,7 @@ class Trainer:
         optimizers = self.recipe.optimizers(generator, discriminator)
         self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
         self.discriminator, self.d_optimizer = fabric.setup(discriminator, optimizers[1])
-        self.ema = Ema(self.generator.module, config.ema_decay)
+        self.ema = Ema(self.generator.module)
         self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
         self.step = 0
         # From here on every process draws its own noise.
@@ -100,7 +100,7 @@ class Trainer:
         if d_waits:
             self.d_optimizer.step()
         self.g_optimizer.step()
-        self.ema.update(self.generator.module, self.step)
+        self.ema.update(self.generator.module, self.recipe.ema_decay(self.step))
         self.step += 1
         losses = {"loss/discriminator": d_loss, "loss/generator": g_loss}
         self._unchecked.append(losses)

@@ -25,6 +25,7 @@ _RECIPES = {
     "wgan-gp": "fastgan.trainers.wgan_gp:WGANGP",
     "wgan-lp": "fastgan.trainers.wgan_gp:WGANLP",
     "r3gan": "fastgan.trainers.r3gan:R3GAN",
+    "stylegan2": "fastgan.trainers.stylegan2:StyleGAN2",
 }
 
 
@@ -57,6 +58,7 @@ class Recipe(ABC):
     default_preset: ClassVar[str]
     #: What ``evaluator`` measures.
     metric: ClassVar[str] = "Fréchet distance"
+    config: Any
     # Labels of the generator's input; None for an unconditional one.
     num_classes: int | None
 
@@ -101,6 +103,13 @@ class Recipe(ABC):
 
         A resumed run starts in the middle: what is set must be a function of ``step``.
         """
+
+    def ema_decay(self, step: int) -> float:
+        """Weight of the past in the generator's moving average at update number ``step`` (from 0).
+
+        The first steps use ``(1 + step) / (10 + step)`` where that is less, so that the random start is forgotten soon.
+        """
+        return min(self.config.ema_decay, (1 + step) / (10 + step))
 
     def evaluator(self, data: ImageData, held_out: ImageData | None, samples: int, device: torch.device) -> Evaluator:
         """Make what measures the generator during training, ``metric``: here on ``samples`` images a side of ``data``.

@@ -26,6 +26,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "wgan-lp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
     "r3gan": {"channels": 8, "blocks": 1, "image_size": 8, "g_lr": 1e-3, "d_lr": 1e-3, "burn_in": 4},
     "dcgan": {"g_channels": 4, "d_channels": 4, "image_size": 16},
+    "stylegan2": {"image_size": 8, "w_dim": 6, "channel_base": 64, "path_every": 2, "augment": "ada"},
 }
 
 
