@@ -87,8 +87,8 @@ def _modulated_conv2d(
     weights = weight * styles[:, None, :, None, None]
     if demodulate:
         weights = weights * torch.rsqrt(weights.square().sum((2, 3, 4), keepdim=True) + 1e-8)
-    # Contiguous: torch (2.13, on CPUs) returns a wrong gradient of a grouped convolution's 1×1 weights for one sample of
-    # channels_last strides whose batch stride is not that of a dense tensor.
+    # Contiguous: torch 2.13 returns a wrong gradient, on CPUs, of a grouped convolution's 1×1 weights for one sample in
+    # channels_last whose batch stride is not that of a dense tensor.
     x = input.contiguous().view(1, n * channels, *input.shape[2:])
     if filter is None:
         x = F.conv2d(x, weights.flatten(0, 1), padding=padding, groups=n)

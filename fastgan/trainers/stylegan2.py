@@ -42,8 +42,8 @@ class StyleGAN2(AdversarialRecipe):
         },
         "small": {
             "image_size": 32, "steps": 1500, "batch_size": 32, "latent_dim": 64, "w_dim": 64, "mapping_layers": 2,
-            "channel_base": 1024, "channel_max": 64, "gamma": 0.1, "ema_images": 2000.0, "ema_rampup": 0.1,
-            "sample_every": 250, "metric_every": 500, "log_every": 25,
+            "channel_base": 512, "channel_max": 64, "gamma": 0.05, "mirror": False, "ema_images": 2000.0,
+            "ema_rampup": 0.1, "sample_every": 250, "metric_every": 500, "log_every": 25,
         },
     }  # fmt: skip
     default_preset = "small"
