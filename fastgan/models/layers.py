@@ -16,6 +16,7 @@ from .blocks import (
     StockResBlockDown,
     StockResBlockUp,
 )
+from .style_functions import StyleFunctions, fast_style_functions, stock_style_functions
 
 __all__ = ["Layers", "fast_layers", "stock_layers"]
 
@@ -48,6 +49,8 @@ class Layers:
         ``penalize(discriminator, penalties)`` makes the module that calls it on real and fake images and penalises its
         input gradient, ``select=`` that of a part of its output: :class:`fastgan.nn.PenalizedDiscriminator`, or the
         same by double backward.
+    style : StyleFunctions
+        The functions of StyleGAN2's networks.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Layers:
     fir_resample: Callable[[bool], nn.Module]
     penalize: Callable[..., nn.Module]
     instance_norm: Callable[..., nn.Module]
+    style: StyleFunctions
 
 
 def _stock_batch_norm(channels: int, num_classes: int | None = None, negative_slope: float | None = None) -> nn.Module:
@@ -88,6 +92,7 @@ def stock_layers() -> Layers:
         StockFIRResample,
         StockPenalizedDiscriminator,
         _stock_instance_norm,
+        stock_style_functions(),
     )
 
 
@@ -130,4 +135,5 @@ def fast_layers() -> Layers:
         FIRResample,
         PenalizedDiscriminator,
         instance_norm,
+        fast_style_functions(),
     )

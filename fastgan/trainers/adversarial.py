@@ -98,11 +98,7 @@ class AdversarialRecipe(Recipe):
         self, discriminator: nn.Module, generator: nn.Module, images: Tensor, labels: Tensor | None
     ) -> Tensor:
         """See ``Recipe.discriminator_loss``."""
-        latent, fake_labels = self._noise(len(images), images.device)
-        with torch.no_grad():
-            fakes = generator(latent, *fake_labels)
-        real_labels = () if labels is None or self.num_classes is None else (labels,)
-        real, fake, penalty = discriminator(images, *real_labels, fake=fakes, fake_conditions=fake_labels)
+        real, fake, penalty = self._judge(discriminator, generator, images, labels)
         return self.loss.discriminator(real, fake) + penalty
 
     def generator_loss(
@@ -110,8 +106,29 @@ class AdversarialRecipe(Recipe):
     ) -> Tensor:
         """See ``Recipe.generator_loss``."""
         latent, fake_labels = self._noise(len(images), images.device)
+        return self._loss_of_fakes(generator(latent, *fake_labels), fake_labels, discriminator, images, labels)
+
+    def _judge(
+        self, discriminator: nn.Module, generator: nn.Module, images: Tensor, labels: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of real and of fresh generated images, and the penalties."""
+        latent, fake_labels = self._noise(len(images), images.device)
+        with torch.no_grad():
+            fakes = generator(latent, *fake_labels)
+        real_labels = () if labels is None or self.num_classes is None else (labels,)
+        return discriminator(images, *real_labels, fake=fakes, fake_conditions=fake_labels)
+
+    def _loss_of_fakes(
+        self,
+        fakes: Tensor,
+        fake_labels: Sequence[Tensor],
+        discriminator: nn.Module,
+        images: Tensor,
+        labels: Tensor | None,
+    ) -> Tensor:
+        """The generator's loss on images that it has made."""
         judge = getattr(discriminator, "discriminator", discriminator)  # without penalties
-        fake = judge(generator(latent, *fake_labels), *fake_labels)
+        fake = judge(fakes, *fake_labels)
         if not self._paired:
             return self.loss.generator(fake)
         real_labels = () if labels is None or self.num_classes is None else (labels,)

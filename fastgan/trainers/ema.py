@@ -20,19 +20,14 @@ class Ema:
     ----------
     module : nn.Module
         The module to follow; it is copied.
-    decay : float
-        Weight of the past a step, in [0, 1). The first steps use ``(1 + step) / (10 + step)`` where that is less, so
-        that the random start is forgotten soon.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: nn.Module) -> None:
         self.module = copy.deepcopy(module).requires_grad_(False).eval()
-        self.decay = decay
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        """Follow ``module`` after update number ``step`` (from 0)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+    def update(self, module: nn.Module, decay: float) -> None:
+        """Follow ``module``; ``decay``, in [0, 1], is the weight of the past."""
         for average, parameter in zip(self.module.parameters(), module.parameters(), strict=True):
             average.lerp_(parameter, 1 - decay)
         for copied, buffer in zip(self.module.buffers(), module.buffers(), strict=True):

@@ -90,7 +90,7 @@ class Trainer:
         self.discriminator, self.d_optimizer = cast(tuple[Any, Any], (None, None))
         if discriminator is not None:
             self.discriminator, self.d_optimizer = fabric.setup(discriminator, cast(Optimizer, optimizers[1]))
-        self.ema = Ema(self.generator.module, config.ema_decay)
+        self.ema = Ema(self.generator.module)
         if fabric.world_size > 1:
             share_statistics(*(m for m in (generator, discriminator) if m is not None))
         self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
@@ -112,7 +112,7 @@ class Trainer:
             self.step, optimizers["g_optimizer"], optimizers.get("d_optimizer"), modules.get("discriminator")
         )
         losses = self._update_generator() if self.discriminator is None else self._update_both()
-        self.ema.update(self.generator.module, self.step)
+        self.ema.update(self.generator.module, self.recipe.ema_decay(self.step))
         self.step += 1
         self._unchecked.append(losses)
         if len(self._unchecked) == _MOST_UNCHECKED:

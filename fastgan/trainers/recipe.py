@@ -32,6 +32,7 @@ _RECIPES = {
     "vaegan": "fastgan.trainers.vaegan:VAEGAN",
     "stargan": "fastgan.trainers.stargan:StarGAN",
     "unit": "fastgan.trainers.unit:UNIT",
+    "stylegan2": "fastgan.trainers.stylegan2:StyleGAN2",
 }
 
 
@@ -64,6 +65,7 @@ class Recipe(ABC):
     default_preset: ClassVar[str]
     #: What ``evaluator`` measures.
     metric: str = "Fréchet distance"
+    config: Any
     # Labels of the generator's input; None for an unconditional one.
     num_classes: int | None
 
@@ -119,6 +121,13 @@ class Recipe(ABC):
 
         A resumed run starts in the middle: what is set must be a function of ``step``.
         """
+
+    def ema_decay(self, step: int) -> float:
+        """Weight of the past in the generator's moving average at update number ``step`` (from 0).
+
+        The first steps use ``(1 + step) / (10 + step)`` where that is less, so that the random start is forgotten soon.
+        """
+        return min(self.config.ema_decay, (1 + step) / (10 + step))
 
     def evaluator(self, data: ImageData, held_out: ImageData | None, samples: int, device: torch.device) -> Evaluator:
         """Make what measures the generator during training, ``metric``: here on ``samples`` images a side of ``data``.

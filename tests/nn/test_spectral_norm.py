@@ -317,9 +317,9 @@ def test_the_average_of_two_estimates_is_none() -> None:
             (net[0].parametrizations.weight.original / net.eval()[0].weight).mean() for net in (one, average)
         ]  # fmt: skip
     assert abs(sigmas[0] / true - 1) < 0.01 and abs(sigmas[1] / true - 1) > 0.3
-    ema = Ema(one, decay=0.5)
+    ema = Ema(one)
     _train(one.train(), _adam(one), range(2))
-    ema.update(one, step=100)
+    ema.update(one, 0.5)
     for copied, buffer in zip(ema.module.buffers(), one.buffers(), strict=True):
         assert torch.equal(copied, buffer)
     assert not torch.equal(next(ema.module.parameters()), next(one.parameters()))

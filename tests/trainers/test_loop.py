@@ -102,14 +102,14 @@ def test_mixed_precision_keeps_float32_weights() -> None:
 
 def test_ema_averages_parameters_and_copies_buffers() -> None:
     module = nn.Sequential(spectral_norm(nn.Linear(4, 4)), nn.BatchNorm1d(4)).train()
-    ema = Ema(module, 0.9)
+    ema = Ema(module)
     old = {name: p.detach().clone() for name, p in module.named_parameters()}
     for _ in range(3):
         module(torch.randn(8, 4))  # moves u, v and the running statistics
     with torch.no_grad():
         for p in module.parameters():
             p.add_(torch.randn_like(p))
-    ema.update(module, step=1000)
+    ema.update(module, 0.9)
     for name, average in ema.module.named_parameters():
         torch.testing.assert_close(average, 0.9 * old[name] + 0.1 * module.get_parameter(name))
         assert not average.requires_grad
@@ -122,13 +122,12 @@ def test_ema_averages_parameters_and_copies_buffers() -> None:
 
 
 def test_ema_forgets_the_start_soon() -> None:
-    module = nn.Linear(1, 1)
-    ema = Ema(module, 0.999)
-    with torch.no_grad():
-        module.weight.add_(1)
-    gap = (module.weight - ema.module.weight).item()
-    ema.update(module, step=0)
-    assert (module.weight - ema.module.weight).item() == pytest.approx(0.1 * gap)
+    trainer = tiny_trainer(ema_decay=0.999)
+    assert [trainer.recipe.ema_decay(step) for step in (0, 90, 10**6)] == [0.1, 0.91, 0.999]
+    trainer.update()
+    start = tiny_trainer().generator.module.dense.bias
+    moved = trainer.generator.module.dense.bias - start
+    torch.testing.assert_close(trainer.ema.module.dense.bias - start, 0.9 * moved)
 
 
 def test_nan_stops_the_run_naming_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "vae": {"networks": "conv", "channels": 4, "hidden": 8, "image_size": 8, "optimizer": "adam"},
     "cvae": {"hidden": 8, "image_size": 8, "likelihood": "gaussian"},
     "vaegan": {"channels": 4, "hidden": 8, "d_channels": 4, "d_hidden": 8, "image_size": 8, "gamma": 0.1},
+    "stylegan2": {"image_size": 8, "w_dim": 6, "channel_base": 64, "path_every": 2, "augment": "ada"},
 }
 
 

@@ -1,0 +1,451 @@
+"""The StyleGAN2 pair.
+
+T. Karras, S. Laine, M. Aittala, J. Hellsten, J. Lehtinen, T. Aila, "Analyzing and Improving the Image Quality of
+StyleGAN", CVPR 2020: figures 2 and 7, appendix B. Labels: T. Karras, M. Aittala, J. Hellsten, S. Laine, J. Lehtinen,
+T. Aila, "Training Generative Adversarial Networks with Limited Data", NeurIPS 2020, appendix D.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import Layers, stock_layers
+from .style_functions import StyleFunctions
+
+__all__ = ["StyleGAN2Discriminator", "StyleGAN2Generator", "stylegan2_widths"]
+
+_TAPS = (0.125, 0.375, 0.375, 0.125)
+_MAPPING_LR = 0.01
+
+
+def stylegan2_widths(base: int, most: int, image_size: int) -> list[int]:
+    """Widths from 4×4 up: ``base`` over the resolution, but ``most`` at most."""
+    return [min(base >> level, most) for level in range(2, round(math.log2(image_size)) + 1)]
+
+
+def _normalize(x: Tensor) -> Tensor:
+    """Each vector over its root mean square."""
+    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+
+
+class EqualizedLinear(nn.Module):
+    """A linear layer whose weights are of variance 1 and scaled at run time, then an activation.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Lengths of input and output.
+    functions : StyleFunctions
+        The functions to compute with.
+    act : str, default: "linear"
+        "linear" or "lrelu".
+    lr : float, default: 1
+        Multiplier of the learning rate: weights and bias are kept so many times smaller than they are stored.
+    bias : float, default: 0
+        The initial bias.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        functions: StyleFunctions,
+        act: str = "linear",
+        lr: float = 1.0,
+        bias: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.functions = functions
+        self.act = act
+        self.lr = lr
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr)
+        self.bias = nn.Parameter(torch.full((out_features,), bias / lr))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` [N, in_features]."""
+        x = F.linear(x, self.weight * (self.lr / math.sqrt(self.weight.shape[1])))
+        return self.functions.bias_act(x, self.bias * self.lr, act=self.act)
+
+
+class MappingNetwork(nn.Module):
+    """Noise and labels to a style w, in float32 under autocast.
+
+    Parameters
+    ----------
+    latent_dim : int
+        Length of the noise vector; 0 for labels alone.
+    w_dim : int
+        Length of w.
+    layers : int
+        Linear layers.
+    num_classes : int or None
+        Number of labels, None for none.
+    functions : StyleFunctions
+        The functions to compute with.
+    """
+
+    def __init__(
+        self, latent_dim: int, w_dim: int, layers: int, num_classes: int | None, functions: StyleFunctions
+    ) -> None:
+        super().__init__()
+        self.embedding = None if num_classes is None else EqualizedLinear(num_classes, w_dim, functions)
+        sizes = [latent_dim + (0 if num_classes is None else w_dim)] + [w_dim] * layers
+        self.layers = nn.Sequential(
+            *(EqualizedLinear(m, n, functions, "lrelu", _MAPPING_LR) for m, n in pairwise(sizes))
+        )
+
+    def forward(self, latent: Tensor | None, labels: Tensor | None) -> Tensor:
+        """``latent`` [N, latent_dim] or None, ``labels`` int64 [N] or None."""
+        weight = next(self.parameters())
+        parts = [] if latent is None else [_normalize(latent.to(weight.dtype))]
+        with torch.autocast(weight.device.type, enabled=False):
+            if self.embedding is not None:
+                if labels is None:
+                    raise ValueError("MappingNetwork: labels must be given to a conditional network, got None")
+                classes = F.one_hot(labels, self.embedding.weight.shape[1]).to(weight.dtype)
+                parts.append(_normalize(self.embedding(classes)))
+            return self.layers(torch.cat(parts, 1))
+
+
+class StyledConv(nn.Module):
+    """A 3×3 convolution modulated by a style, after upsampling or not; noise, bias and LeakyReLU.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Widths.
+    w_dim : int
+        Length of the style.
+    size : int
+        Height and width of the output.
+    functions : StyleFunctions
+        The functions to compute with.
+    up : bool
+        Whether to double the resolution.
+    """
+
+    filter: Tensor
+    noise: Tensor
+
+    def __init__(
+        self, in_channels: int, out_channels: int, w_dim: int, size: int, functions: StyleFunctions, *, up: bool
+    ) -> None:
+        super().__init__()
+        self.functions = functions
+        self.up = up
+        self.affine = EqualizedLinear(w_dim, in_channels, functions, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.register_buffer("noise", torch.randn(size, size))
+        self.register_buffer("filter", torch.tensor(_TAPS), persistent=False)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """``x`` [N, in_channels, H, W], ``w`` [N, w_dim]; the noise is fresh in training mode."""
+        up = {"up": 2, "filter": self.filter, "flip_weight": False} if self.up else {}
+        x = self.functions.modulated_conv2d(x, self.weight, self.affine(w), padding=1, **up)
+        # Not randn_like, whose numbers depend on the memory layout.
+        shape = (len(x), 1, *x.shape[2:])
+        noise = torch.randn(shape, dtype=x.dtype, device=x.device) if self.training else self.noise
+        return self.functions.bias_act(x + (noise * self.noise_strength).to(x.dtype), self.bias, act="lrelu")
+
+
+class ToImage(nn.Module):
+    """A 1×1 convolution modulated by a style, without demodulation."""
+
+    def __init__(self, in_channels: int, image_channels: int, w_dim: int, functions: StyleFunctions) -> None:
+        super().__init__()
+        self.functions = functions
+        self.affine = EqualizedLinear(w_dim, in_channels, functions, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(image_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(image_channels))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """``x`` [N, in_channels, H, W], ``w`` [N, w_dim]."""
+        styles = self.affine(w) / math.sqrt(self.weight.shape[1])
+        return self.functions.bias_act(
+            self.functions.modulated_conv2d(x, self.weight, styles, demodulate=False), self.bias
+        )
+
+
+class SynthesisNetwork(nn.Module):
+    """Styles to images: a learned 4×4 start, two convolutions a resolution, images added up from each.
+
+    Parameters
+    ----------
+    widths : list of int
+        Width at 4×4, 8×8 and so on.
+    w_dim : int
+        Length of a style.
+    image_channels : int
+        Channels of the images made.
+    functions : StyleFunctions
+        The functions to compute with.
+    """
+
+    filter: Tensor
+
+    def __init__(self, widths: list[int], w_dim: int, image_channels: int, functions: StyleFunctions) -> None:
+        super().__init__()
+        self.functions = functions
+        self.start = nn.Parameter(torch.randn(widths[0], 4, 4))
+        self.convs = nn.ModuleList([StyledConv(widths[0], widths[0], w_dim, 4, functions, up=False)])
+        for level, (lower, upper) in enumerate(pairwise(widths), 3):
+            self.convs.append(StyledConv(lower, upper, w_dim, 2**level, functions, up=True))
+            self.convs.append(StyledConv(upper, upper, w_dim, 2**level, functions, up=False))
+        self.to_image = nn.ModuleList(ToImage(width, image_channels, w_dim, functions) for width in widths)
+        self.register_buffer("filter", torch.tensor(_TAPS), persistent=False)
+        # Of an image and the convolution after it, the style is the same.
+        self.num_styles = len(self.convs) + 1
+
+    def forward(self, styles: Tensor) -> Tensor:
+        """``styles`` [N, num_styles, w_dim]."""
+        each = styles.unbind(1)
+        x = self.convs[0](self.start.expand(len(styles), -1, -1, -1), each[0])
+        images = self.to_image[0](x, each[1])
+        for level, to_image in enumerate(self.to_image[1:], 1):
+            for index in (2 * level - 1, 2 * level):
+                x = self.convs[index](x, each[index])
+            images = self.functions.upsample2d(images, self.filter) + to_image(x, each[2 * level + 1])
+        return images
+
+
+class StyleGAN2Generator(nn.Module):
+    """Mapping and synthesis, with style mixing in training mode, truncation and path-length regularisation.
+
+    Parameters
+    ----------
+    latent_dim : int
+        Length of the noise vector.
+    w_dim : int
+        Length of a style.
+    widths : list of int
+        Width at 4×4, 8×8 and so on.
+    mapping_layers : int, default: 8
+        Layers of the mapping network.
+    image_channels : int, default: 3
+        Channels of the images made.
+    num_classes : int, optional
+        Number of labels; ``None`` makes an unconditional generator.
+    style_mixing : float, default: 0.9
+        In training mode, probability that a batch has the styles of a second noise from some layer on.
+    layers : Layers, optional
+        The set of layers to build from; stock PyTorch modules by default.
+
+    Attributes
+    ----------
+    average : Tensor
+        Moving average of w, [w_dim].
+    path_length : Tensor
+        Moving average of the path lengths, a scalar.
+    """
+
+    average: Tensor
+    path_length: Tensor
+
+    def __init__(
+        self,
+        latent_dim: int,
+        w_dim: int,
+        widths: list[int],
+        mapping_layers: int = 8,
+        image_channels: int = 3,
+        num_classes: int | None = None,
+        style_mixing: float = 0.9,
+        layers: Layers | None = None,
+    ) -> None:
+        super().__init__()
+        functions = (layers or stock_layers()).style
+        self.style_mixing = style_mixing
+        self.mapping = MappingNetwork(latent_dim, w_dim, mapping_layers, num_classes, functions)
+        self.synthesis = SynthesisNetwork(widths, w_dim, image_channels, functions)
+        self.register_buffer("average", torch.zeros(w_dim))
+        self.register_buffer("path_length", torch.zeros(()))
+
+    def forward(
+        self, latent: Tensor, labels: Tensor | None = None, *, truncation: float = 1.0, regularized: int = 0
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Make images.
+
+        Parameters
+        ----------
+        latent : Tensor
+            Noise, [N, latent_dim], standard normal.
+        labels : Tensor, optional
+            int64 [N], for a conditional generator.
+        truncation : float, default: 1
+            ψ: styles are drawn to their average, down to it at 0.
+        regularized : int, default: 0
+            The last so many noise vectors make no images that are returned: the path-length penalty is on them.
+
+        Returns
+        -------
+        images : Tensor
+            [N - regularized, image_channels, H, W], not bounded: those of the data are in [-1, 1].
+        penalty : Tensor
+            A scalar, where ``regularized`` is not 0.
+        """
+        styles = self._styles(latent, labels)
+        if truncation != 1:
+            styles = torch.lerp(self.average, styles, truncation)
+        if not regularized:
+            return self.synthesis(styles)
+        return self.synthesis(styles[:-regularized]), self._path_length_penalty(styles[-regularized:])
+
+    def _styles(self, latent: Tensor, labels: Tensor | None) -> Tensor:
+        """[N, num_styles, w_dim]."""
+        w = self.mapping(latent, labels)
+        count = self.synthesis.num_styles
+        if self.training:
+            self.average.lerp_(w.detach().mean(0), 0.005)
+        # Drawn on the CPU, for nothing must wait for a device.
+        if not self.training or torch.rand(()).item() >= self.style_mixing:
+            return w[:, None].repeat(1, count, 1)
+        first = int(torch.randint(1, count, ()))
+        other = self.mapping(torch.randn_like(latent), labels)
+        return torch.cat([w[:, None].repeat(1, first, 1), other[:, None].repeat(1, count - first, 1)], 1)
+
+    def _path_length_penalty(self, styles: Tensor) -> Tensor:
+        """Equation 4 of the paper: squared distance of ‖Jᵀy‖ from its moving average, y normal noise."""
+        images = self.synthesis(styles).to(styles.dtype)
+        noise = torch.randn(images.shape, dtype=images.dtype, device=images.device) / math.sqrt(images[0, 0].numel())
+        (gradient,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
+        lengths = gradient.square().sum(2).mean(1).sqrt()
+        mean = torch.lerp(self.path_length, lengths.mean(), 0.01)
+        self.path_length.copy_(mean.detach())
+        return (lengths - mean).square().mean()
+
+
+class EqualizedConv2d(nn.Module):
+    """A convolution whose weights are of variance 1 and scaled at run time, then an activation.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size : int
+        As for ``nn.Conv2d``; the output has the input's size.
+    functions : StyleFunctions
+        The functions to compute with.
+    act : str, default: "lrelu"
+        With a bias before it; "linear" has none.
+    down : bool, default: False
+        Halve the resolution, with the filter.
+    gain : float, default: 1
+        Factor on the output.
+    """
+
+    filter: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        functions: StyleFunctions,
+        act: str = "lrelu",
+        *,
+        down: bool = False,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.functions = functions
+        self.down = down
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if act == "lrelu" else None
+        self.scale = (gain if self.bias is None else 1) / math.sqrt(in_channels * kernel_size**2)
+        self.gain = gain * math.sqrt(2)
+        self.register_buffer("filter", torch.tensor(_TAPS), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` [N, in_channels, H, W], H and W even where they are halved."""
+        weight = self.weight * self.scale
+        size = weight.shape[2]
+        if not self.down:
+            x = self.functions.conv2d(x, weight, padding=size // 2)
+        elif size == 1:
+            x = self.functions.conv2d(self.functions.downsample2d(x, self.filter), weight, padding=0)
+        else:
+            x = F.conv2d(self.functions.upfirdn2d(x, self.filter, padding=2), weight, stride=2, padding=size // 2 - 1)
+        return x if self.bias is None else self.functions.bias_act(x, self.bias, act="lrelu", gain=self.gain)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Two 3×3 convolutions, the second halving the resolution; around them a 1×1 convolution, if residual."""
+
+    def __init__(self, in_channels: int, out_channels: int, functions: StyleFunctions, *, residual: bool) -> None:
+        super().__init__()
+        gain = math.sqrt(0.5) if residual else 1.0
+        self.conv0 = EqualizedConv2d(in_channels, in_channels, 3, functions)
+        self.conv1 = EqualizedConv2d(in_channels, out_channels, 3, functions, down=True, gain=gain)
+        self.shortcut = (
+            EqualizedConv2d(in_channels, out_channels, 1, functions, "linear", down=True, gain=gain)
+            if residual
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` [N, in_channels, H, W], of even height and width."""
+        y = self.conv1(self.conv0(x))
+        return y if self.shortcut is None else self.shortcut(x) + y
+
+
+class StyleGAN2Discriminator(nn.Module):
+    """Augmentation, blocks to 4×4, minibatch standard deviation, a 3×3 convolution and two linear layers.
+
+    Parameters
+    ----------
+    widths : list of int
+        Width at 4×4, 8×8 and so on.
+    image_channels : int, default: 3
+        Channels of the images judged.
+    num_classes : int, optional
+        Number of labels, mapped by eight layers, for the projection; ``None`` makes an unconditional discriminator.
+    stddev_group : int, default: 4
+        Samples in a group of the minibatch standard deviation.
+    residual : bool, default: True
+        Whether the blocks are residual.
+    augment : nn.Module, optional
+        What all images, real and generated ones, go through first; its state is in the state dict.
+    layers : Layers, optional
+        The set of layers to build from; stock PyTorch modules by default.
+    """
+
+    def __init__(
+        self,
+        widths: list[int],
+        image_channels: int = 3,
+        num_classes: int | None = None,
+        stddev_group: int = 4,
+        residual: bool = True,
+        augment: nn.Module | None = None,
+        layers: Layers | None = None,
+    ) -> None:
+        super().__init__()
+        functions = (layers or stock_layers()).style
+        self.functions = functions
+        self.stddev_group = stddev_group
+        self.augment = augment
+        last = widths[0]
+        self.from_image = EqualizedConv2d(image_channels, widths[-1], 1, functions)
+        self.blocks = nn.Sequential(
+            *(DiscriminatorBlock(m, n, functions, residual=residual) for m, n in pairwise(reversed(widths)))
+        )
+        self.conv = EqualizedConv2d(last + 1, last, 3, functions)
+        self.dense = EqualizedLinear(last * 16, last, functions, "lrelu")
+        self.out = EqualizedLinear(last, 1 if num_classes is None else last, functions)
+        self.mapping = None if num_classes is None else MappingNetwork(0, last, 8, num_classes, functions)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Judge ``images`` [N, image_channels, H, W], of ``labels`` int64 [N] or none: one logit an image, [N]."""
+        if self.augment is not None:
+            images = self.augment(images)
+        x = self.blocks(self.from_image(images))
+        x = self.conv(self.functions.minibatch_stddev(x, self.stddev_group))
+        x = self.out(self.dense(x.flatten(1)))
+        if self.mapping is None:
+            return x.squeeze(1)
+        return (x * self.mapping(None, labels)).sum(1) / math.sqrt(x.shape[1])
