@@ -14,8 +14,7 @@ from .blocks import (
     BatchNormLeakyReLU,
     BatchNormReLU,
     ConditionalBatchNormReLU,
-    StockResBlockDown,
-    StockResBlockUp,
+    ConditionedBatchNormReLU,
 )
 
 __all__ = ["Layers", "fast_layers", "stock_layers"]
@@ -36,6 +35,9 @@ class Layers:
     batch_norm : callable
         ``batch_norm(channels)`` makes a batch norm followed by ReLU; ``batch_norm(channels, num_classes)`` one whose
         scale and shift depend on the label; ``batch_norm(channels, negative_slope=0.2)`` one followed by LeakyReLU.
+    conditioned_batch_norm : callable
+        ``conditioned_batch_norm(channels, condition_dim, linear)`` makes a batch norm followed by ReLU whose scale and
+        shift are made from a vector by ``linear(condition_dim, channels, bias=False)``.
     block_up, block_down : callable
         The residual blocks: :class:`fastgan.nn.ResBlockUp` and ``ResBlockDown``, or what they stand in for.
     bias_leaky_relu : callable
@@ -51,6 +53,7 @@ class Layers:
     spectral_norm: Callable[[nn.Module], nn.Module]
     group_spectral_norm: Callable[[nn.Module], nn.Module]
     batch_norm: Callable[..., nn.Module]
+    conditioned_batch_norm: Callable[..., nn.Module]
     block_up: Callable[..., nn.Module]
     block_down: Callable[..., nn.Module]
     bias_leaky_relu: Callable[[int, float], nn.Module]
@@ -66,6 +69,7 @@ def _stock_batch_norm(channels: int, num_classes: int | None = None, negative_sl
 
 def stock_layers() -> Layers:
     """PyTorch's own modules."""
+    from .bottleneck import stock_block_down, stock_block_up
     from .penalized import StockPenalizedDiscriminator
     from .resample import StockBiasLeakyReLU, StockFIRResample
 
@@ -74,8 +78,9 @@ def stock_layers() -> Layers:
         parametrizations.spectral_norm,
         lambda network: network,
         _stock_batch_norm,
-        StockResBlockUp,
-        StockResBlockDown,
+        ConditionedBatchNormReLU,
+        stock_block_up,
+        stock_block_down,
         StockBiasLeakyReLU,
         StockFIRResample,
         StockPenalizedDiscriminator,
@@ -88,6 +93,7 @@ def fast_layers() -> Layers:
         BatchNormAct2d,
         BiasAct,
         ConditionalBatchNorm2d,
+        ConditionedBatchNorm2d,
         PenalizedDiscriminator,
         ResBlockDown,
         ResBlockUp,
@@ -103,6 +109,9 @@ def fast_layers() -> Layers:
             return BatchNormAct2d(channels, act="relu")
         return ConditionalBatchNorm2d(channels, num_classes, act="relu")
 
+    def conditioned_batch_norm(channels: int, condition_dim: int, linear: Callable[..., nn.Module]) -> nn.Module:
+        return ConditionedBatchNorm2d(channels, condition_dim, act="relu", linear=linear)
+
     def bias_leaky_relu(channels: int, negative_slope: float) -> nn.Module:
         return BiasAct(channels, act="lrelu", alpha=negative_slope, gain=1.0)
 
@@ -111,6 +120,7 @@ def fast_layers() -> Layers:
         spectral_norm,
         group_spectral_norm,
         batch_norm,
+        conditioned_batch_norm,
         ResBlockUp,
         ResBlockDown,
         bias_leaky_relu,

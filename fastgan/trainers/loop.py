@@ -68,7 +68,7 @@ class Trainer:
         optimizers = self.recipe.optimizers(generator, discriminator)
         self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
         self.discriminator, self.d_optimizer = fabric.setup(discriminator, optimizers[1])
-        self.ema = Ema(self.generator.module, config.ema_decay)
+        self.ema = Ema(self.generator.module, config.ema_decay, config.ema_start)
         self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
         self.step = 0
         # From here on every process draws its own noise.

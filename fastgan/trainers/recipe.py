@@ -24,6 +24,8 @@ _RECIPES = {
     "wgan": "fastgan.trainers.wgan:WGAN",
     "wgan-gp": "fastgan.trainers.wgan_gp:WGANGP",
     "wgan-lp": "fastgan.trainers.wgan_gp:WGANLP",
+    "biggan": "fastgan.trainers.biggan:BigGAN",
+    "sagan": "fastgan.trainers.sagan:SAGAN",
     "r3gan": "fastgan.trainers.r3gan:R3GAN",
 }
 

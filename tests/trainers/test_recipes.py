@@ -24,6 +24,18 @@ _TINY: dict[str, dict[str, Any]] = {
     "wgan": {"g_channels": 4, "d_channels": 4, "image_size": 16},
     "wgan-gp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
     "wgan-lp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
+    "biggan": {
+        "g_channels": 2,
+        "d_channels": 2,
+        "image_size": 32,
+        "embedding_dim": 4,
+        "attention": 16,
+        "ema_start": 2,
+        "n_dis": 1,
+        "accumulate": 1,
+        "standing_batches": 2,
+    },
+    "sagan": {"g_channels": 2, "d_channels": 2, "image_size": 32, "attention": 16},
     "r3gan": {"channels": 8, "blocks": 1, "image_size": 8, "g_lr": 1e-3, "d_lr": 1e-3, "burn_in": 4},
     "dcgan": {"g_channels": 4, "d_channels": 4, "image_size": 16},
 }
