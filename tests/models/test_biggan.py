@@ -108,5 +108,5 @@ def test_stock_and_fast_are_alike() -> None:
 
 
 def test_channels_must_divide() -> None:
-    with pytest.raises(ValueError, match="BigGANDiscriminator: channels must be a multiple of 8, got 12"):
+    with pytest.raises(ValueError, match="SelfAttention: channels must be a multiple of 8, got 12"):
         BigGANDiscriminator(12)
