@@ -131,6 +131,17 @@ def test_ema_forgets_the_start_soon() -> None:
     assert (module.weight - ema.module.weight).item() == pytest.approx(0.1 * gap)
 
 
+def test_ema_is_the_module_until_it_starts() -> None:
+    module = nn.Linear(2, 2)
+    ema = Ema(module, 0.9, start=100)
+    for step, rest in ((99, 0.0), (100, 0.9)):
+        old = ema.module.weight.clone()
+        with torch.no_grad():
+            module.weight.add_(1)
+        ema.update(module, step)
+        torch.testing.assert_close(ema.module.weight, rest * old + (1 - rest) * module.weight, rtol=0, atol=1e-6)
+
+
 def test_nan_stops_the_run_naming_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original, calls = SNGAN.generator_loss, 0
 
