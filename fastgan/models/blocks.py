@@ -84,10 +84,11 @@ class StockResBlockUp(nn.Module):
         wrap: Callable[[nn.Module], nn.Module],
     ) -> None:
         super().__init__()
-        for i, channels in enumerate((in_channels, out_channels), 1):
-            conv = nn.Conv2d(channels, out_channels, 3, padding=1)  # before the norm, for the same random numbers
-            self.add_module(f"norm{i}", norm(channels))
-            self.add_module(f"conv{i}", wrap(conv))
+        # Convolutions are made before norms, for the same random numbers.
+        conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm1, self.conv1 = norm(in_channels), wrap(conv)
+        conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.norm2, self.conv2 = norm(out_channels), wrap(conv)
         self.shortcut = wrap(nn.Conv2d(in_channels, out_channels, 1))
 
     def forward(

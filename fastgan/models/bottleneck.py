@@ -48,10 +48,10 @@ class StockBottleneckUp(nn.Module):
         self, x: Tensor, *conditions: Tensor, statistics: None = None, return_statistics: bool = False
     ) -> Tensor | tuple[Tensor, None]:
         """Apply the block to ``x``; there are no statistics to hand on."""
-        h = self.conv1(self.norm1(x, *conditions))
-        h = self.conv2(self.upsample(self.norm2(h, *conditions)))
-        h = self.conv3(self.norm3(h, *conditions))
-        h = self.conv4(self.norm4(h, *conditions))
+        h = x
+        for i in range(1, 5):
+            h = self.get_submodule(f"norm{i}")(h, *conditions)
+            h = self.get_submodule(f"conv{i}")(self.upsample(h) if i == 2 else h)
         output = h + self.upsample(x[:, : self.out_channels])
         return (output, None) if return_statistics else output
 
@@ -69,8 +69,10 @@ class StockBottleneckDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to ``x``."""
-        h = self.conv2(F.relu(self.conv1(F.relu(x))))
-        h = self.conv4(self.pool(F.relu(self.conv3(F.relu(h)))))
+        h = x
+        for i in range(1, 5):
+            h = F.relu(h)
+            h = self.get_submodule(f"conv{i}")(self.pool(h) if i == 4 else h)
         x = self.pool(x)
         return h + (x if self.shortcut is None else torch.cat([x, self.shortcut(x)], 1))
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fastgan.nn import BatchNormAct2d
+
 __all__ = ["StandingStatistics"]
 
 
@@ -45,7 +47,7 @@ def _with_statistics(generator: nn.Module, batches: Iterable[tuple[Tensor, ...]]
             module.reset_running_stats()
             module.momentum = None  # the mean over all batches
             module.train()
-            if hasattr(module, "process_group"):
+            if isinstance(module, BatchNormAct2d):
                 module.process_group = None  # this process samples alone
     for arguments in batches:
         copied(*arguments)

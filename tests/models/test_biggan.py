@@ -101,8 +101,8 @@ def _parameters(make: Callable[..., nn.Module], **options: Any) -> int:
 
 
 def test_parameters_are_as_many_as_published() -> None:
-    """In millions: table 1 of BigGAN's paper has 158.3 for both networks, and 81.5 for SAGAN's; those of BigGAN-deep at
-    128×128, 50.4 and 34.6, and BigGAN's 70.4 and 88.0, are its section 4.2's, here to the last one of BigGAN-PyTorch.
+    """Appendix B: 70.4 and 88.0 million for BigGAN at 128×128, 50.4 and 34.6 for BigGAN-deep; BigGAN's generator to the
+    last one of BigGAN-PyTorch's. Table 1: 81.5 million for SAGAN's two networks.
     """
     assert _parameters(BigGANGenerator) == 70_433_988
     assert _parameters(BigGANDeepGenerator) == 50_388_609
