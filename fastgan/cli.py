@@ -151,13 +151,17 @@ def sample(
     out: Annotated[
         Path | None, typer.Option(help="PNG file to write.", show_default="RUN/samples/sample-N-seed-SEED.png")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of sampling, such as biggan's truncation."),
+    ] = None,
 ) -> None:
     """Write a grid of images made by a run's generator (its moving average), labels in turn."""
     with _plain_errors():
         from fastgan.trainers.images import save_png
         from fastgan.trainers.run import sample_run
 
-        grid, step = sample_run(run, n, seed)
+        grid, step = sample_run(run, n, seed, settings or [])
         path = out or run / "samples" / f"sample-{n}-seed-{seed}.png"
         save_png(path, grid)
         typer.echo(f"{path}: {n} images of step {step}")

@@ -1,120 +1,193 @@
-"""The BigGAN discriminator for 128×128 images.
+"""The BigGAN pair for images of 32×32 to 256×256.
 
 Architecture: A. Brock, J. Donahue, K. Simonyan, "Large Scale GAN Training for High Fidelity Natural Image Synthesis",
-ICLR 2019, appendix B, the table for 128×128. Self-attention: H. Zhang, I. Goodfellow, D. Metaxas, A. Odena,
-"Self-Attention Generative Adversarial Networks", ICML 2019, with the pooled keys and values of BigGAN's authors.
+ICLR 2019, appendix B, tables 4 and 5 (128×128 and 256×256); 64×64 and 32×32 as in the first author's PyTorch code.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from typing import cast
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from .attention import AttentiveGenerator, ProjectionDiscriminator, SelfAttention, check_labels, starting_from
 from .layers import Layers, stock_layers
 
-__all__ = ["BigGANDiscriminator"]
+__all__ = ["BigGANDiscriminator", "BigGANGenerator", "discriminator_widths", "generator_widths"]
 
-_WIDTHS = (1, 2, 4, 8, 16, 16)
-
-
-def _from_orthogonal(layers: Layers) -> Layers:
-    """The same layers, but each normalised one starts from orthogonal weights and zero biases."""
-
-    def spectral_norm(module: nn.Module) -> nn.Module:
-        nn.init.orthogonal_(cast(Tensor, module.weight))
-        if isinstance(bias := getattr(module, "bias", None), Tensor):
-            nn.init.zeros_(bias)
-        return layers.spectral_norm(module)
-
-    return dataclasses.replace(layers, spectral_norm=spectral_norm)
-
-
-class SelfAttention(nn.Module):
-    """Adds to each position a mean of all positions' values, weighted by how well their keys match its query.
-
-    Keys and values are pooled 2×2. The gain of what is added is learned, from 0.
-    """
-
-    def __init__(self, channels: int, layers: Layers) -> None:
-        super().__init__()
-
-        def conv(in_channels: int, out_channels: int) -> nn.Module:
-            return layers.spectral_norm(nn.Conv2d(in_channels, out_channels, 1, bias=False))
-
-        self.theta = conv(channels, channels // 8)
-        self.phi = conv(channels, channels // 8)
-        self.g = conv(channels, channels // 2)
-        self.o = conv(channels // 2, channels)
-        self.gamma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` [N, channels, H, W], of even height and width, plus what each of its positions attends to."""
-        # [N, 1 head, positions, channels]
-        query, key, value = (
-            features.flatten(2).mT.unsqueeze(1)
-            for features in (self.theta(x), F.max_pool2d(self.phi(x), 2), F.max_pool2d(self.g(x), 2))
-        )
-        # The published layer does not divide by the square root of the keys' length.
-        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        attended = attended.squeeze(1).mT.unflatten(2, x.shape[2:])
-        return torch.addcmul(x, self.gamma, self.o(attended))
+#: In units of ``channels``, by image size.
+_GENERATOR = {
+    32: (4, 4, 4, 4),
+    64: (16, 16, 8, 4, 2),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+}
+_DISCRIMINATOR = {
+    32: (4, 4, 4, 4),
+    64: (1, 2, 4, 8, 16),
+    128: (1, 2, 4, 8, 16, 16),
+    256: (1, 2, 4, 8, 8, 16, 16),
+}
 
 
-class BigGANDiscriminator(nn.Module):
-    """Five downsampling residual blocks and a plain one, attention after the first; spectral norm on every weight.
+def _widths(table: dict[int, tuple[int, ...]], channels: int, image_size: int, attention: int | None) -> list[int]:
+    if image_size not in table:
+        raise ValueError(f"BigGAN: image_size must be one of {', '.join(map(str, table))}, got {image_size}")
+    sizes = [1 << i for i in range(3, image_size.bit_length() - 1)]
+    if attention is not None and attention not in sizes:
+        raise ValueError(f"BigGAN: attention must be None or one of {', '.join(map(str, sizes))}, got {attention}")
+    return [channels * factor for factor in table[image_size]]
+
+
+def generator_widths(channels: int, image_size: int, attention: int | None) -> list[int]:
+    """Width at 4×4, 8×8 and so on; ValueError for an image size, or a size of attention, that does not exist."""
+    return _widths(_GENERATOR, channels, image_size, attention)
+
+
+def discriminator_widths(channels: int, image_size: int, attention: int | None) -> list[int]:
+    """Width of each block (BigGAN-deep: of the first convolution and of each pair of blocks); ValueError as above."""
+    return _widths(_DISCRIMINATOR, channels, image_size, attention)
+
+
+def halvings(image_size: int) -> int:
+    """Blocks of the discriminator, from its first, that halve the size: down to 4×4, or to 8×8 from 32×32."""
+    return 2 if image_size == 32 else image_size.bit_length() - 3
+
+
+def conditioned(condition_dim: int, layers: Layers) -> Callable[[int], nn.Module]:
+    """Norms whose scale and shift are spectrally normalised linear functions of a vector of ``condition_dim``."""
+
+    def linear(in_features: int, out_features: int, **options: Any) -> nn.Module:
+        return layers.spectral_norm(nn.Linear(in_features, out_features, **options))
+
+    return partial(layers.conditioned_batch_norm, condition_dim=condition_dim, linear=linear)
+
+
+def class_embedding(num_classes: int | None, embedding_dim: int) -> nn.Embedding | None:
+    """The embedding that all norms share, orthogonal at the start and without spectral norm."""
+    if num_classes is None:
+        return None
+    embedding = nn.Embedding(num_classes, embedding_dim)
+    nn.init.orthogonal_(embedding.weight)
+    return embedding
+
+
+class BigGANGenerator(AttentiveGenerator):
+    """The noise in equal chunks: the first makes the 4×4 map, each other one conditions a block, beside the label.
 
     Parameters
     ----------
+    latent_dim : int, default: 120
+        Length of the noise vector, a multiple of the number of blocks and one (6 for 128×128, where 120 is the paper's;
+        140 for 256×256).
     channels : int, default: 96
-        Width of the first block, a multiple of 8; 96 is the paper's. The last blocks are 16 times as wide.
+        Unit of the widths; 96 is the paper's.
+    image_size : {32, 64, 128, 256}, default: 128
     image_channels : int, default: 3
-        Channels of the images judged.
-    num_classes : int, default: 1000
-        Number of labels for the projection.
+        Channels of the images made.
+    num_classes : int, optional
+        Number of labels, 1000 by default; ``None`` makes an unconditional generator.
+    embedding_dim : int, default: 128
+        Length of the labels' embedding.
+    attention : int, optional
+        Size of the feature maps with self-attention, 64 by default; ``None`` for none.
     layers : Layers, optional
         The set of layers to build from; stock PyTorch modules by default.
     """
 
     def __init__(
-        self, channels: int = 96, image_channels: int = 3, num_classes: int = 1000, layers: Layers | None = None
+        self,
+        latent_dim: int = 120,
+        channels: int = 96,
+        image_size: int = 128,
+        image_channels: int = 3,
+        num_classes: int | None = 1000,
+        embedding_dim: int = 128,
+        attention: int | None = 64,
+        layers: Layers | None = None,
     ) -> None:
-        super().__init__()
-        if channels % 8:
-            raise ValueError(f"BigGANDiscriminator: channels must be a multiple of 8, got {channels}")
-        layers = _from_orthogonal(layers or stock_layers())
-        widths = [image_channels, *(channels * factor for factor in _WIDTHS)]
-        last = len(_WIDTHS) - 1
-        blocks: list[nn.Module] = [
-            layers.block_down(
-                widths[i], widths[i + 1], wrap=layers.spectral_norm, preactivation=i > 0, downsample=i < last
-            )
-            for i in range(len(_WIDTHS))
-        ]
-        blocks.insert(1, SelfAttention(channels, layers))
-        self.blocks = nn.Sequential(*blocks)
-        self.act = nn.ReLU(inplace=True)
-        self.dense = layers.spectral_norm(nn.Linear(widths[-1], 1))
-        self.embedding = layers.spectral_norm(nn.Embedding(num_classes, widths[-1]))
+        widths = generator_widths(channels, image_size, attention)
+        if latent_dim % len(widths):
+            raise ValueError(f"BigGANGenerator: latent_dim must be a multiple of {len(widths)}, got {latent_dim}")
+        layers = starting_from(layers or stock_layers(), nn.init.orthogonal_)
+        chunk = latent_dim // len(widths)
+        norm = conditioned(chunk + (0 if num_classes is None else embedding_dim), layers)
+        blocks: list[nn.Module] = []
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
+            blocks.append(layers.block_up(n_in, n_out, norm=norm, wrap=layers.spectral_norm))
+            if attention == 8 << i:
+                blocks.append(SelfAttention(n_out, layers))
+        super().__init__(chunk, blocks, (widths[0], widths[-1]), image_channels, layers)
+        self.num_classes = num_classes
+        self.chunk = chunk
+        self.embedding = class_embedding(num_classes, embedding_dim)
         layers.group_spectral_norm(self)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Judge images.
+    def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Make images.
 
         Parameters
         ----------
-        images : Tensor
-            [N, image_channels, 128, 128], in [-1, 1].
-        labels : Tensor
-            int64 [N], in [0, num_classes).
+        latent : Tensor
+            Noise, [N, latent_dim], standard normal.
+        labels : Tensor, optional
+            int64 [N], in [0, num_classes); given if and only if the generator is conditional.
 
         Returns
         -------
         Tensor
-            One logit an image, [N].
+            Images in [-1, 1], [N, image_channels, image_size, image_size].
         """
-        features = self.act(self.blocks(images)).sum((2, 3))
-        return self.dense(features).squeeze(1) + (self.embedding(labels) * features).sum(1)
+        check_labels(self, labels, self.num_classes)
+        first, *others = latent.split(self.chunk, 1)
+        if self.embedding is not None:
+            label = self.embedding(labels)
+            others = [torch.cat([label, chunk], 1) for chunk in others]
+        return self.synthesize(first, [(condition,) for condition in others])
+
+
+class BigGANDiscriminator(ProjectionDiscriminator):
+    """Downsampling residual blocks and a last plain one, with attention; spectral norm on every weight.
+
+    Parameters
+    ----------
+    channels : int, default: 96
+        Unit of the widths; 96 is the paper's.
+    image_size : {32, 64, 128, 256}, default: 128
+    image_channels : int, default: 3
+        Channels of the images judged.
+    num_classes : int, optional
+        Number of labels for the projection, 1000 by default; ``None`` makes an unconditional discriminator.
+    attention : int, optional
+        Size of the feature maps with self-attention, 64 by default; ``None`` for none.
+    layers : Layers, optional
+        The set of layers to build from; stock PyTorch modules by default.
+    init : callable, default: torch.nn.init.orthogonal_
+        Fills the initial weights in place.
+    """
+
+    def __init__(
+        self,
+        channels: int = 96,
+        image_size: int = 128,
+        image_channels: int = 3,
+        num_classes: int | None = 1000,
+        attention: int | None = 64,
+        layers: Layers | None = None,
+        init: Callable[[Tensor], Any] = nn.init.orthogonal_,
+    ) -> None:
+        layers = starting_from(layers or stock_layers(), init)
+        widths = [image_channels, *discriminator_widths(channels, image_size, attention)]
+        blocks: list[nn.Module] = []
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
+            down = i < halvings(image_size)
+            blocks.append(
+                layers.block_down(n_in, n_out, wrap=layers.spectral_norm, preactivation=i > 0, downsample=down)
+            )
+            if down and attention == image_size >> (i + 1):
+                blocks.append(SelfAttention(n_out, layers))
+        super().__init__(blocks, widths[-1], num_classes, layers)

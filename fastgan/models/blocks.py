@@ -13,13 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = [
-    "BatchNormLeakyReLU",
-    "BatchNormReLU",
-    "ConditionalBatchNormReLU",
-    "InstanceNormReLU",
-    "StockResBlockDown",
-    "StockResBlockUp",
-]
+    "BatchNormLeakyReLU", "BatchNormReLU", "ConditionalBatchNormReLU", "ConditionedBatchNormReLU", "InstanceNormReLU",
+    "StockResBlockDown", "StockResBlockUp",
+]  # fmt: skip
 
 
 class BatchNormReLU(nn.BatchNorm2d):
@@ -68,6 +64,22 @@ class ConditionalBatchNormReLU(nn.Module):
         return F.relu_(shift.addcmul(self.norm(input), scale))
 
 
+class ConditionedBatchNormReLU(nn.Module):
+    """Batch norm whose scale, less 1, and shift are linear in a vector of the sample, then ReLU."""
+
+    def __init__(self, num_features: int, condition_dim: int, linear: Callable[..., nn.Module]) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(num_features, affine=False)
+        self.gain = linear(condition_dim, num_features, bias=False)
+        self.bias = linear(condition_dim, num_features, bias=False)
+
+    def forward(self, input: Tensor, condition: Tensor) -> Tensor:
+        """Normalise ``input`` [N, C, H, W], then scale and shift by what ``condition`` [N, condition_dim] gives."""
+        scale = 1 + self.gain(condition)[:, :, None, None]
+        shift = self.bias(condition)[:, :, None, None]
+        return F.relu_(shift.addcmul(self.norm(input), scale))
+
+
 class StockResBlockUp(nn.Module):
     """Norm, ReLU, upsampling, convolution, norm, ReLU, convolution; around them a 1×1 convolution."""
 
@@ -80,10 +92,11 @@ class StockResBlockUp(nn.Module):
         wrap: Callable[[nn.Module], nn.Module],
     ) -> None:
         super().__init__()
-        self.norm1 = norm(in_channels)
-        self.conv1 = wrap(nn.Conv2d(in_channels, out_channels, 3, padding=1))
-        self.norm2 = norm(out_channels)
-        self.conv2 = wrap(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        # Convolutions are made before norms, for the same random numbers.
+        conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm1, self.conv1 = norm(in_channels), wrap(conv)
+        conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.norm2, self.conv2 = norm(out_channels), wrap(conv)
         self.shortcut = wrap(nn.Conv2d(in_channels, out_channels, 1))
 
     def forward(

@@ -12,9 +12,8 @@ from .blocks import (
     BatchNormLeakyReLU,
     BatchNormReLU,
     ConditionalBatchNormReLU,
+    ConditionedBatchNormReLU,
     InstanceNormReLU,
-    StockResBlockDown,
-    StockResBlockUp,
 )
 from .style_functions import StyleFunctions, fast_style_functions, stock_style_functions
 
@@ -36,6 +35,9 @@ class Layers:
     batch_norm : callable
         ``batch_norm(channels)`` makes a batch norm followed by ReLU; ``batch_norm(channels, num_classes)`` one whose
         scale and shift depend on the label; ``batch_norm(channels, negative_slope=0.2)`` one followed by LeakyReLU.
+    conditioned_batch_norm : callable
+        ``conditioned_batch_norm(channels, condition_dim, linear)`` makes a batch norm followed by ReLU whose scale and
+        shift are made from a vector by ``linear(condition_dim, channels, bias=False)``.
     block_up, block_down : callable
         The residual blocks: :class:`fastgan.nn.ResBlockUp` and ``ResBlockDown``, or what they stand in for.
     instance_norm : callable
@@ -57,6 +59,7 @@ class Layers:
     spectral_norm: Callable[[nn.Module], nn.Module]
     group_spectral_norm: Callable[[nn.Module], nn.Module]
     batch_norm: Callable[..., nn.Module]
+    conditioned_batch_norm: Callable[..., nn.Module]
     block_up: Callable[..., nn.Module]
     block_down: Callable[..., nn.Module]
     bias_leaky_relu: Callable[[int, float], nn.Module]
@@ -78,6 +81,7 @@ def _stock_instance_norm(channels: int, *, affine: bool = False, relu: bool = Fa
 
 def stock_layers() -> Layers:
     """PyTorch's own modules."""
+    from .bottleneck import stock_block_down, stock_block_up
     from .penalized import StockPenalizedDiscriminator
     from .resample import StockBiasLeakyReLU, StockFIRResample
 
@@ -86,8 +90,9 @@ def stock_layers() -> Layers:
         parametrizations.spectral_norm,
         lambda network: network,
         _stock_batch_norm,
-        StockResBlockUp,
-        StockResBlockDown,
+        ConditionedBatchNormReLU,
+        stock_block_up,
+        stock_block_down,
         StockBiasLeakyReLU,
         StockFIRResample,
         StockPenalizedDiscriminator,
@@ -102,6 +107,7 @@ def fast_layers() -> Layers:
         BatchNormAct2d,
         BiasAct,
         ConditionalBatchNorm2d,
+        ConditionedBatchNorm2d,
         InstanceNormAct2d,
         PenalizedDiscriminator,
         ResBlockDown,
@@ -118,6 +124,9 @@ def fast_layers() -> Layers:
             return BatchNormAct2d(channels, act="relu")
         return ConditionalBatchNorm2d(channels, num_classes, act="relu")
 
+    def conditioned_batch_norm(channels: int, condition_dim: int, linear: Callable[..., nn.Module]) -> nn.Module:
+        return ConditionedBatchNorm2d(channels, condition_dim, act="relu", linear=linear)
+
     def instance_norm(channels: int, *, affine: bool = False, relu: bool = False) -> nn.Module:
         return InstanceNormAct2d(channels, affine=affine, act="relu" if relu else "linear")
 
@@ -129,6 +138,7 @@ def fast_layers() -> Layers:
         spectral_norm,
         group_spectral_norm,
         batch_norm,
+        conditioned_batch_norm,
         ResBlockUp,
         ResBlockDown,
         bias_leaky_relu,

@@ -55,6 +55,7 @@ class TrainConfig:
     )
     unroll: int = setting(5, "discriminator updates that the schedule unrolled imagines")
     ema_decay: float = setting(0.999, "decay of the generator's moving average a step, in [0, 1)")
+    ema_start: int = setting(0, "steps before the moving average begins; until then it is the generator itself")
     log_every: int = setting(50, "steps between scalars; losses are checked then too", free=True)
     sample_every: int = setting(500, "steps between sample grids, 0 for never", free=True)
     held_out: int = setting(0, "images kept from training, for recipes that measure on images not seen")
@@ -80,6 +81,7 @@ class TrainConfig:
             "metric_every": 0,
             "held_out": 0,
             "unroll": 0,
+            "ema_start": 0,
             "seed": 0,
         }
         for name, least in (at_least | {"metric_samples": 2}).items():

@@ -26,6 +26,8 @@ _RECIPES = {
     "wgan": "fastgan.trainers.wgan:WGAN",
     "wgan-gp": "fastgan.trainers.wgan_gp:WGANGP",
     "wgan-lp": "fastgan.trainers.wgan_gp:WGANLP",
+    "biggan": "fastgan.trainers.biggan:BigGAN",
+    "sagan": "fastgan.trainers.sagan:SAGAN",
     "r3gan": "fastgan.trainers.r3gan:R3GAN",
     "vae": "fastgan.trainers.vae:VAE",
     "cvae": "fastgan.trainers.cvae:CVAE",
@@ -125,9 +127,10 @@ class Recipe(ABC):
     def ema_decay(self, step: int) -> float:
         """Weight of the past in the generator's moving average at update number ``step`` (from 0).
 
-        The first steps use ``(1 + step) / (10 + step)`` where that is less, so that the random start is forgotten soon.
+        Before ``ema_start`` there is no average, the copy is the generator. The first steps use ``(1 + step) / (10 +
+        step)`` where that is less, so that the random start is forgotten soon.
         """
-        return min(self.config.ema_decay, (1 + step) / (10 + step))
+        return 0.0 if step < self.config.ema_start else min(self.config.ema_decay, (1 + step) / (10 + step))
 
     def evaluator(self, data: ImageData, held_out: ImageData | None, samples: int, device: torch.device) -> Evaluator:
         """Make what measures the generator during training, ``metric``: here on ``samples`` images a side of ``data``.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fastgan.data import ImageData, open_data
 
 from . import checkpoint
-from .config import ConfigError, TrainConfig, build_config, read_yaml, write_yaml
+from .config import ConfigError, TrainConfig, build_config, frozen_differences, parse_assignments, read_yaml, write_yaml
 from .loop import Trainer
 from .processes import first_process, launch, make_fabric, torchrun
 from .recipe import Recipe, find_preset, find_recipe
@@ -53,7 +53,7 @@ def resolve(
         raise ConfigError(
             f"{out}: no checkpoint to resume from, the run ended before its first; remove the folder and start again"
         )
-    return recipe, build_config(recipe.Config, dataclasses.asdict(saved), values)
+    return recipe, build_config(recipe.Config, asdict(saved), values)
 
 
 def run_config(folder: Path) -> tuple[type[Recipe], TrainConfig]:
@@ -110,15 +110,16 @@ def _lazy_metric(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module], 
     return metric
 
 
-def load_run(run: Path) -> tuple[Recipe, nn.Module, int]:
+def load_run(run: Path, assignments: Sequence[str] = ()) -> tuple[Recipe, nn.Module, int]:
     """Load a run's recipe, the moving-average generator of its newest checkpoint (on the CPU) and that one's step.
 
-    Needs neither the data nor the device of the run.
+    Needs neither the data nor the device of the run. ``assignments``, each ``name=value``, are settings of sampling
+    that take the place of the run's.
 
     Raises
     ------
     ConfigError
-        If ``run`` is not the folder of a run, or has no checkpoint yet.
+        If ``run`` is not the folder of a run, or has no checkpoint yet, or an assignment would change what was trained.
     CheckpointError
         If the checkpoint is damaged.
     """
@@ -128,7 +129,10 @@ def load_run(run: Path) -> tuple[Recipe, nn.Module, int]:
 
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"{run}: not the folder of a run (it has no config.yaml)")
-    recipe_class, config = run_config(run)
+    recipe_class, saved = run_config(run)
+    config = build_config(recipe_class.Config, asdict(saved), parse_assignments(recipe_class.Config, list(assignments)))
+    if differences := frozen_differences(config, asdict(saved)):
+        raise ConfigError(f"{run}: a trained run cannot change {', '.join(differences)}")
     path = checkpoint.latest(run / "checkpoints")
     if path is None:
         raise ConfigError(f"{run}: no checkpoint yet")
@@ -143,10 +147,10 @@ def load_run(run: Path) -> tuple[Recipe, nn.Module, int]:
     return recipe, generator.eval(), int(meta["step"])
 
 
-def sample_run(run: Path, n: int, seed: int) -> tuple[Tensor, int]:
+def sample_run(run: Path, n: int, seed: int, assignments: Sequence[str] = ()) -> tuple[Tensor, int]:
     """Make a grid of about ``n`` images with the generator of ``load_run``; returns it and its step."""
     import torch
 
-    recipe, generator, step = load_run(run)
+    recipe, generator, step = load_run(run, assignments)
     with torch.no_grad():
         return recipe.picture(generator, n, torch.Generator().manual_seed(seed)), step

@@ -25,6 +25,8 @@ __all__ = ["SNGAN", "SNGANConfig"]
 class SNGANConfig(AdversarialConfig):
     """Settings of an SNGAN run; the defaults are the preset ``paper``."""
 
+    image_sizes: ClassVar[tuple[int, ...]] = (32,)
+
     steps: int = setting(50_000, "generator updates in the whole run", free=True)
     n_dis: int = setting(5, "discriminator updates before each generator update")
     metric_every: int = setting(1000, "steps between Fréchet distances, 0 for never", free=True)
@@ -35,7 +37,7 @@ class SNGANConfig(AdversarialConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "g_channels", "d_channels")
-        check_image_size(self, 32)
+        check_image_size(self, *self.image_sizes)
 
 
 class SNGAN(AdversarialRecipe):

@@ -130,6 +130,15 @@ def test_ema_forgets_the_start_soon() -> None:
     torch.testing.assert_close(trainer.ema.module.dense.bias - start, 0.9 * moved)
 
 
+def test_ema_is_the_generator_until_it_starts() -> None:
+    trainer = tiny_trainer(ema_decay=0.9, ema_start=2)
+    assert [trainer.recipe.ema_decay(step) for step in (0, 1, 10**6)] == [0, 0, 0.9]
+    for equal in (True, True, False):
+        trainer.update()
+        bias = trainer.generator.module.dense.bias
+        assert torch.equal(trainer.ema.module.dense.bias, bias) is equal
+
+
 def test_nan_stops_the_run_naming_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original, calls = SNGAN.generator_loss, 0
 
