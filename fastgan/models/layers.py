@@ -42,6 +42,10 @@ class Layers:
         ``bias_leaky_relu(channels, negative_slope)`` adds a learned bias before LeakyReLU.
     fir_resample : callable
         ``fir_resample(up)`` doubles the resolution with the filter [1, 2, 1], or halves it.
+    leaky_relu : callable
+        ``leaky_relu(negative_slope)`` makes LeakyReLU.
+    pixel_norm : callable
+        ``pixel_norm()`` divides each pixel's vector of channels by its root mean square.
     penalize : callable
         ``penalize(discriminator, penalties)`` makes the module that calls it on real and fake images and penalises its
         input gradient: :class:`fastgan.nn.PenalizedDiscriminator`, or the same by double backward.
@@ -55,6 +59,8 @@ class Layers:
     block_down: Callable[..., nn.Module]
     bias_leaky_relu: Callable[[int, float], nn.Module]
     fir_resample: Callable[[bool], nn.Module]
+    leaky_relu: Callable[[float], nn.Module]
+    pixel_norm: Callable[[], nn.Module]
     penalize: Callable[[nn.Module, Sequence[Penalty]], nn.Module]
 
 
@@ -67,6 +73,7 @@ def _stock_batch_norm(channels: int, num_classes: int | None = None, negative_sl
 def stock_layers() -> Layers:
     """PyTorch's own modules."""
     from .penalized import StockPenalizedDiscriminator
+    from .progan import StockPixelNorm
     from .resample import StockBiasLeakyReLU, StockFIRResample
 
     return Layers(
@@ -78,6 +85,8 @@ def stock_layers() -> Layers:
         StockResBlockDown,
         StockBiasLeakyReLU,
         StockFIRResample,
+        nn.LeakyReLU,
+        StockPixelNorm,
         StockPenalizedDiscriminator,
     )
 
@@ -88,7 +97,9 @@ def fast_layers() -> Layers:
         BatchNormAct2d,
         BiasAct,
         ConditionalBatchNorm2d,
+        LeakyReLU,
         PenalizedDiscriminator,
+        PixelNorm,
         ResBlockDown,
         ResBlockUp,
     )
@@ -115,5 +126,7 @@ def fast_layers() -> Layers:
         ResBlockDown,
         bias_leaky_relu,
         FIRResample,
+        LeakyReLU,
+        PixelNorm,
         PenalizedDiscriminator,
     )

@@ -25,6 +25,7 @@ _RECIPES = {
     "wgan-gp": "fastgan.trainers.wgan_gp:WGANGP",
     "wgan-lp": "fastgan.trainers.wgan_gp:WGANLP",
     "r3gan": "fastgan.trainers.r3gan:R3GAN",
+    "progan": "fastgan.trainers.progan:ProGAN",
 }
 
 
@@ -57,6 +58,8 @@ class Recipe(ABC):
     default_preset: ClassVar[str]
     #: What ``evaluator`` measures.
     metric: ClassVar[str] = "Fréchet distance"
+    #: Whether a step may leave parameters without a gradient, which data parallelism must know.
+    leaves_parameters_unused: ClassVar[bool] = False
     # Labels of the generator's input; None for an unconditional one.
     num_classes: int | None
 

@@ -25,6 +25,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "wgan-gp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
     "wgan-lp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
     "r3gan": {"channels": 8, "blocks": 1, "image_size": 8, "g_lr": 1e-3, "d_lr": 1e-3, "burn_in": 4},
+    "progan": {"channels": 8, "channel_base": 64, "image_size": 8, "phase_steps": 1},
     "dcgan": {"g_channels": 4, "d_channels": 4, "image_size": 16},
 }
 
@@ -91,8 +92,8 @@ def test_every_weight_learns_in_mixed_precision_and_in_parts(name: str) -> None:
     for prefix, module in (("generator", trainer.generator.module), ("discriminator", trainer.discriminator.module)):
         for key, parameter in module.named_parameters():
             assert parameter.dtype == torch.float32
-            if trainer.config.loss == "wasserstein" and (prefix, key) == ("discriminator", "dense.bias"):
-                continue  # a critic's loss does not see what is added to all its outputs
+            if trainer.config.loss == "wasserstein" and prefix == "discriminator" and key in ("dense.bias", "logit.bias"):
+                continue  # a critic's loss does not see what is added to all its outputs; progan's drift is below bf16's ulp
             assert not torch.equal(parameter, start[f"{prefix}.{key}"]), f"{prefix}.{key} did not move"
 
 
