@@ -214,8 +214,8 @@ class ProGANDiscriminator(nn.Module):
         first = widths[0]
         self.statistics = MinibatchStdDev()
         self.conv = equalized(nn.Conv2d(first + 1, first, 3, padding=1))
-        self.dense = equalized(nn.Linear(16 * first, first))
-        self.logit = equalized(nn.Linear(first, 1), 1.0)
+        self.hidden = equalized(nn.Linear(16 * first, first))
+        self.dense = equalized(nn.Linear(first, 1), 1.0)
 
     def forward(self, images: Tensor) -> Tensor:
         """Judge ``images`` [N, image_channels, 4 << level, 4 << level]: one logit an image, [N]."""
@@ -230,4 +230,4 @@ class ProGANDiscriminator(nn.Module):
                 lower = self.act(self.from_rgb[index](F.avg_pool2d(images, 2)))
                 h = torch.lerp(lower, h, alpha)
         h = self.act(self.conv(self.statistics(h)))
-        return self.logit(self.act(self.dense(h.flatten(1)))).squeeze(1)
+        return self.dense(self.act(self.hidden(h.flatten(1)))).squeeze(1)

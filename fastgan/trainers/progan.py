@@ -17,12 +17,14 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from fastgan import penalties
+from fastgan.data import ImageData
 from fastgan.losses.logits import wide
 from fastgan.models.layers import Layers
 from fastgan.models.progan import Growth, ProGANDiscriminator, ProGANGenerator, progan_widths
 
 from .adversarial import AdversarialConfig, AdversarialRecipe, check_image_size, check_positive
 from .config import ConfigError, setting
+from .recipe import Evaluator
 
 __all__ = ["ProGAN", "ProGANConfig"]
 
@@ -77,9 +79,9 @@ class ProGAN(AdversarialRecipe):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {
-            "image_size": 32, "steps": 1500, "batch_size": 16, "latent_dim": 64, "channels": 128, "channel_base": 1024,
-            "first_size": 8, "phase_steps": 300, "ema_decay": 0.99, "metric_every": 300, "sample_every": 300,
-            "checkpoint_every": 300, "keep_checkpoints": 5, "log_every": 50,
+            "image_size": 32, "steps": 2000, "latent_dim": 64, "g_lr": 2e-3, "d_lr": 2e-3, "channels": 64,
+            "channel_base": 1024, "first_size": 8, "phase_steps": 400, "ema_decay": 0.99, "metric_every": 400,
+            "sample_every": 400, "checkpoint_every": 400, "keep_checkpoints": 5,
         },
     }  # fmt: skip
     default_preset = "small"
@@ -107,7 +109,7 @@ class ProGAN(AdversarialRecipe):
         return min(first + faded, last)
 
     def prepare(self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module) -> None:
-        """See ``Recipe.prepare``: the networks grow; Adam forgets, as in the authors' code, as a fade begins and ends."""
+        """See ``Recipe.prepare``: the networks grow. Adam forgets as a fade begins and ends, as the authors' does."""
         self.growth.value = now = self.growth_at(step)
         before = self.growth_at(max(step - 1, 0))
         if (math.floor(before), math.ceil(before)) != (math.floor(now), math.ceil(now)):
@@ -133,4 +135,10 @@ class ProGAN(AdversarialRecipe):
 
     def sample(self, generator: nn.Module, n: int, labels: Tensor | None, random: torch.Generator) -> Tensor:
         """See ``Recipe.sample``: images that have not grown yet are enlarged, pixel by pixel."""
-        return F.interpolate(super().sample(generator, n, labels, random), self.config.image_size)
+        return F.interpolate(super().sample(generator, n, labels, random), self.config.image_size).clamp(-1, 1)
+
+    def evaluator(self, data: ImageData, held_out: ImageData | None, samples: int, device: torch.device) -> Evaluator:
+        """See ``Recipe.evaluator``: at the resolution of the time."""
+        from .growth import GrowthEvaluator
+
+        return GrowthEvaluator(self, data, samples, device)

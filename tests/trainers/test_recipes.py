@@ -92,8 +92,8 @@ def test_every_weight_learns_in_mixed_precision_and_in_parts(name: str) -> None:
     for prefix, module in (("generator", trainer.generator.module), ("discriminator", trainer.discriminator.module)):
         for key, parameter in module.named_parameters():
             assert parameter.dtype == torch.float32
-            if trainer.config.loss == "wasserstein" and prefix == "discriminator" and key in ("dense.bias", "logit.bias"):
-                continue  # a critic's loss does not see what is added to all its outputs; progan's drift is below bf16's ulp
+            if trainer.config.loss == "wasserstein" and (prefix, key) == ("discriminator", "dense.bias"):
+                continue  # a critic's loss does not see what is added to all its outputs
             assert not torch.equal(parameter, start[f"{prefix}.{key}"]), f"{prefix}.{key} did not move"
 
 
