@@ -92,7 +92,7 @@ clean:  ## remove what was built, the virtual environment included; runs and dat
 
 # An environment is made once, and brought up to date where what is installed or compiled has changed.
 $(VENV)/.train: EXTRAS := train,metrics
-$(VENV)/.dev: EXTRAS := train,hub,metrics,bench,dev
+$(VENV)/.dev: EXTRAS := train,video,hub,metrics,bench,dev
 $(VENV)/.train $(VENV)/.dev: pyproject.toml constraints.txt setup.py $(NATIVE) | $(VENV)/bin/python
 	$(call announce,fastgan[$(EXTRAS)] into $(VENV))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"

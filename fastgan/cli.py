@@ -167,6 +167,30 @@ def sample(
         typer.echo(f"{path}: {n} images of step {step}")
 
 
+@app.command(cls=_Command)
+def video(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, as given to train --out.")],
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length; the end leads back to the beginning.")] = 10.0,
+    fps: Annotated[int, typer.Option(min=1, max=120, help="Frames a second.")] = 25,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of walks, side by side.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides the walks.")] = 0,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pixels a side of each image: a multiple.", show_default="the first from 128 on"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write, .mp4 or .gif.", show_default="RUN/samples/walk-seed-SEED.mp4")
+    ] = None,
+) -> None:
+    """Write a film of walks through the noise of a run's generator (its moving average), a class each in turn."""
+    with _plain_errors():
+        from fastgan.trainers.video import film_run
+
+        path = out or run / "samples" / f"walk-seed-{seed}.mp4"
+        frames, step = film_run(run, path, seconds=seconds, fps=fps, n=n, seed=seed, size=size)
+        typer.echo(f"{path}: {frames} frames of step {step}")
+
+
 @data_app.command("list", cls=_Command)
 def list_data() -> None:
     """Show the data sets that have a name: content, licence, source, size, and whether they are here."""

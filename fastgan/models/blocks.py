@@ -81,7 +81,7 @@ class ConditionedBatchNormReLU(nn.Module):
 
 
 class StockResBlockUp(nn.Module):
-    """Norm, ReLU, upsampling, convolution, norm, ReLU, convolution; around them a 1×1 convolution."""
+    """Norm, ReLU, upsampling, convolution, norm, ReLU, convolution; around them a 1×1 convolution, or nothing."""
 
     def __init__(
         self,
@@ -90,6 +90,7 @@ class StockResBlockUp(nn.Module):
         *,
         norm: Callable[[int], nn.Module],
         wrap: Callable[[nn.Module], nn.Module],
+        residual: bool = True,
     ) -> None:
         super().__init__()
         # Convolutions are made before norms, for the same random numbers.
@@ -97,7 +98,7 @@ class StockResBlockUp(nn.Module):
         self.norm1, self.conv1 = norm(in_channels), wrap(conv)
         conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.norm2, self.conv2 = norm(out_channels), wrap(conv)
-        self.shortcut = wrap(nn.Conv2d(in_channels, out_channels, 1))
+        self.shortcut = wrap(nn.Conv2d(in_channels, out_channels, 1)) if residual else None
 
     def forward(
         self, x: Tensor, *conditions: Tensor, statistics: None = None, return_statistics: bool = False
@@ -105,33 +106,44 @@ class StockResBlockUp(nn.Module):
         """Double the resolution of ``x``; there are no statistics to hand on."""
         h = self.conv1(F.interpolate(self.norm1(x, *conditions), scale_factor=2, mode="nearest"))
         h = self.conv2(self.norm2(h, *conditions))
-        output = h + F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
+        output = h if self.shortcut is None else h + F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
         return (output, None) if return_statistics else output
 
 
 class StockResBlockDown(nn.Module):
-    """ReLU, convolution, ReLU, convolution, pooling; around them a 1×1 convolution where shapes change."""
+    """ReLU or LeakyReLU, convolution, the same again, pooling; around them a 1×1 convolution where shapes change."""
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
         *,
+        hidden_channels: int | None = None,
+        act: str = "relu",
+        alpha: float = 0.2,
         wrap: Callable[[nn.Module], nn.Module],
         downsample: bool = True,
+        residual: bool = True,
         preactivation: bool = True,
     ) -> None:
         super().__init__()
+        hidden = out_channels if hidden_channels is None else hidden_channels
+        slope = {"relu": 0.0, "lrelu": alpha}[act]
         # The block's input feeds the shortcut too, so the first rectifier must not work in place.
-        self.act1 = nn.ReLU() if preactivation else nn.Identity()
-        self.conv1 = wrap(nn.Conv2d(in_channels, out_channels, 3, padding=1))
-        self.act2 = nn.ReLU(inplace=True)
-        self.conv2 = wrap(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.act1 = _rectifier(slope, inplace=False) if preactivation else nn.Identity()
+        self.conv1 = wrap(nn.Conv2d(in_channels, hidden, 3, padding=1))
+        self.act2 = _rectifier(slope, inplace=True)
+        self.conv2 = wrap(nn.Conv2d(hidden, out_channels, 3, padding=1))
         mapped = downsample or in_channels != out_channels
-        self.shortcut = wrap(nn.Conv2d(in_channels, out_channels, 1)) if mapped else nn.Identity()
+        shortcut = wrap(nn.Conv2d(in_channels, out_channels, 1)) if residual and mapped else nn.Identity()
+        self.shortcut = shortcut if residual else None
         self.pool = nn.AvgPool2d(2) if downsample else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve the resolution of ``x``, unless the block was made not to."""
-        h = self.conv2(self.act2(self.conv1(self.act1(x))))
-        return self.pool(h) + self.shortcut(self.pool(x))
+        h = self.pool(self.conv2(self.act2(self.conv1(self.act1(x)))))
+        return h if self.shortcut is None else h + self.shortcut(self.pool(x))
+
+
+def _rectifier(slope: float, *, inplace: bool) -> nn.Module:
+    return nn.LeakyReLU(slope, inplace=inplace) if slope else nn.ReLU(inplace=inplace)

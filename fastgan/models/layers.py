@@ -47,6 +47,10 @@ class Layers:
         ``bias_leaky_relu(channels, negative_slope)`` adds a learned bias before LeakyReLU.
     fir_resample : callable
         ``fir_resample(up)`` doubles the resolution with the filter [1, 2, 1], or halves it.
+    leaky_relu : callable
+        ``leaky_relu(negative_slope)`` makes LeakyReLU.
+    pixel_norm : callable
+        ``pixel_norm()`` divides each pixel's vector of channels by its root mean square.
     penalize : callable
         ``penalize(discriminator, penalties)`` makes the module that calls it on real and fake images and penalises its
         input gradient, ``select=`` that of a part of its output: :class:`fastgan.nn.PenalizedDiscriminator`, or the
@@ -64,6 +68,8 @@ class Layers:
     block_down: Callable[..., nn.Module]
     bias_leaky_relu: Callable[[int, float], nn.Module]
     fir_resample: Callable[[bool], nn.Module]
+    leaky_relu: Callable[[float], nn.Module]
+    pixel_norm: Callable[[], nn.Module]
     penalize: Callable[..., nn.Module]
     instance_norm: Callable[..., nn.Module]
     style: StyleFunctions
@@ -83,6 +89,7 @@ def stock_layers() -> Layers:
     """PyTorch's own modules."""
     from .bottleneck import stock_block_down, stock_block_up
     from .penalized import StockPenalizedDiscriminator
+    from .progan import StockPixelNorm
     from .resample import StockBiasLeakyReLU, StockFIRResample
 
     return Layers(
@@ -95,6 +102,8 @@ def stock_layers() -> Layers:
         stock_block_down,
         StockBiasLeakyReLU,
         StockFIRResample,
+        nn.LeakyReLU,
+        StockPixelNorm,
         StockPenalizedDiscriminator,
         _stock_instance_norm,
         stock_style_functions(),
@@ -109,7 +118,9 @@ def fast_layers() -> Layers:
         ConditionalBatchNorm2d,
         ConditionedBatchNorm2d,
         InstanceNormAct2d,
+        LeakyReLU,
         PenalizedDiscriminator,
+        PixelNorm,
         ResBlockDown,
         ResBlockUp,
     )
@@ -143,6 +154,8 @@ def fast_layers() -> Layers:
         ResBlockDown,
         bias_leaky_relu,
         FIRResample,
+        LeakyReLU,
+        PixelNorm,
         PenalizedDiscriminator,
         instance_norm,
         fast_style_functions(),

@@ -26,7 +26,9 @@ def first_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
-def make_fabric(device: str, processes: int, precision: str = "32-true") -> Fabric:
+def make_fabric(
+    device: str, processes: int, precision: str = "32-true", *, leaves_parameters_unused: bool = False
+) -> Fabric:
     """Choose the device and the number of processes; ConfigError where they cannot be had. ``launch`` starts them."""
     import torch
     from lightning.fabric import Fabric
@@ -44,11 +46,12 @@ def make_fabric(device: str, processes: int, precision: str = "32-true") -> Fabr
     on_this_node = torchrun("LOCAL_WORLD_SIZE") or processes
     if processes % on_this_node:
         raise ConfigError(f"{processes} processes cannot be {on_this_node} on every node: start as many on each")
+    parallel = "ddp_find_unused_parameters_true" if leaves_parameters_unused else "ddp"
     return Fabric(
         accelerator=device,
         devices=on_this_node,
         num_nodes=processes // on_this_node,
-        strategy="ddp" if processes > 1 else "auto",
+        strategy=parallel if processes > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]  # one of PRECISIONS, checked by the config
     )
 

@@ -35,6 +35,7 @@ _RECIPES = {
     "stargan": "fastgan.trainers.stargan:StarGAN",
     "unit": "fastgan.trainers.unit:UNIT",
     "stylegan2": "fastgan.trainers.stylegan2:StyleGAN2",
+    "progan": "fastgan.trainers.progan:ProGAN",
 }
 
 
@@ -68,6 +69,8 @@ class Recipe(ABC):
     #: What ``evaluator`` measures.
     metric: str = "Fréchet distance"
     config: Any
+    #: Whether a step may leave parameters without a gradient, which data parallelism must know.
+    leaves_parameters_unused: ClassVar[bool] = False
     # Labels of the generator's input; None for an unconditional one.
     num_classes: int | None
 

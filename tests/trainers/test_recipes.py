@@ -39,6 +39,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "r3gan": {"channels": 8, "blocks": 1, "image_size": 8, "g_lr": 1e-3, "d_lr": 1e-3, "burn_in": 4},
     "stargan": {"g_channels": 4, "d_channels": 4, "blocks": 1, "halvings": 2, "image_size": 8},
     "unit": {"g_channels": 4, "d_channels": 4, "blocks": 1, "halvings": 2, "image_size": 8, "held_out": 40},
+    "progan": {"channels": 8, "channel_base": 64, "image_size": 8, "phase_steps": 1},
     "dcgan": {"g_channels": 4, "d_channels": 4, "image_size": 16},
     "vae": {"networks": "conv", "channels": 4, "hidden": 8, "image_size": 8, "optimizer": "adam"},
     "cvae": {"hidden": 8, "image_size": 8, "likelihood": "gaussian"},

@@ -1,0 +1,89 @@
+"""The Fréchet distance of networks that grow: at the size that their images have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fastgan.data import ImageData
+from fastgan.models.progan import Growth
+
+from .evaluate import FrechetEvaluator
+from .images import to_uint8
+
+if TYPE_CHECKING:
+    from .progan import ProGAN
+
+__all__ = ["GrowthEvaluator"]
+
+
+class GrowthEvaluator:
+    """Distance between a generator's images and real ones of its own resolution, both enlarged pixel by pixel.
+
+    A fade shows in both: the real images are those that the discriminator sees. Distances at different resolutions
+    are different measurements; within one they tell whether training has improved it.
+
+    Parameters
+    ----------
+    recipe : ProGAN
+        Whose networks have been built: all of them share its growth.
+    data, samples, device
+        As for ``FrechetEvaluator``.
+    """
+
+    def __init__(self, recipe: ProGAN, data: ImageData, samples: int, device: torch.device) -> None:
+        self._recipe, self._data, self._samples, self._device = recipe, data, samples, device
+        self._evaluators: dict[float, FrechetEvaluator] = {}
+        self.title = f"{self._evaluator().title}, at the resolution of the time"
+
+    def _evaluator(self) -> FrechetEvaluator:
+        """What measures networks that have grown so far; the features of real images are computed once."""
+        growth = self._recipe.growth.value
+        if growth not in self._evaluators:
+            shown = _Shown(self._data, growth)
+            self._evaluators[growth] = FrechetEvaluator(self._recipe, shown, self._samples, self._device)
+        return self._evaluators[growth]
+
+    def __call__(self, generator: nn.Module) -> float:
+        """Distance of ``generator`` (in evaluation mode), as far as it has grown."""
+        return self._evaluator()(generator)
+
+    def when_grown(self, generator: nn.Module, growth: float) -> float:
+        """Distance of ``generator`` if it had grown as far as ``growth``: of an untrained one, for comparison."""
+        shared = self._recipe.growth
+        before, shared.value = shared.value, growth
+        try:
+            return self(generator)
+        finally:
+            shared.value = before
+
+
+class _Shown:
+    """A data set at a lower resolution, enlarged to the size it had."""
+
+    def __init__(self, data: ImageData, growth: float) -> None:
+        self.name = data.name
+        self.image_size = data.image_size
+        self.image_channels = data.image_channels
+        self.num_classes = data.num_classes
+        self._data, self._growth = data, Growth(growth)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See ``ImageData.batch``."""
+        images, labels = self._data.batch(indices)
+        shown = self._growth.shown(images / 127.5 - 1)
+        return to_uint8(F.interpolate(shown, self.image_size)), labels
+
+    def fingerprint(self) -> str:
+        """The whole's, and the growth."""
+        return f"{self._data.fingerprint()} grown to {self._growth.value}"
+
+    def report(self) -> str | None:
+        """The whole's."""
+        return self._data.report()
