@@ -80,6 +80,10 @@ class _Shown:
         shown = self._growth.shown(images / 127.5 - 1)
         return to_uint8(F.interpolate(shown, self.image_size)), labels
 
+    def labels(self) -> Tensor | None:
+        """The whole's."""
+        return self._data.labels()
+
     def fingerprint(self) -> str:
         """The whole's, and the growth."""
         return f"{self._data.fingerprint()} grown to {self._growth.value}"
