@@ -23,6 +23,7 @@ from .ema import Ema
 from .joint import joint_draws
 from .processes import share_statistics
 from .recipe import Recipe
+from .sharded import shard
 from .unrolled import check_unrolled, unrolled_loss
 
 if TYPE_CHECKING:
@@ -76,13 +77,18 @@ class Trainer:
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
         for module in (generator, discriminator):
             module.to(memory_format=self._layout)  # type: ignore[call-overload]  # missing from torch's stubs
+        generator = fabric.strategy.precision.convert_module(generator.to(fabric.device))
+        self.ema = Ema(generator, config.ema_decay)
+        if config.fsdp:
+            for module in (generator, self.ema.module):
+                # Shards are cut from contiguous weights; images keep their layout.
+                shard(module.to(memory_format=torch.contiguous_format), fabric.device, fabric.world_size)  # type: ignore[call-overload]
         optimizers = self.recipe.optimizers(generator, discriminator)
         self._unroll = config.unroll if config.schedule == "unrolled" else 0
         if self._unroll:
             check_unrolled(config, discriminator, optimizers[1])
         self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
         self.discriminator, self.d_optimizer = fabric.setup(discriminator, optimizers[1])
-        self.ema = Ema(self.generator.module, config.ema_decay)
         if fabric.world_size > 1:
             share_statistics(generator, discriminator)
         self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
@@ -187,12 +193,23 @@ class Trainer:
             raise NonFiniteLossError(f"{name} is {values[row, column].item()} at step {step}", step)
         self._unchecked.clear()
 
+    def average(self) -> nn.Module:
+        """The moving average, whole; where it is sharded, a copy that all processes must call for."""
+        if not self.config.fsdp:
+            return self.ema.module
+        tensors = state.module_tensors("ema", self.ema.module)
+        with torch.random.fork_rng():
+            module, _ = self.recipe.networks(stock_layers() if self.config.stock else fast_layers())
+        module = module.to(self.fabric.device, self._dtype)
+        module.load_state_dict({name.removeprefix("ema."): tensor for name, tensor in tensors.items()})
+        return module.requires_grad_(False).eval()
+
     def sample(self, n: int, seed: int) -> Tensor:
-        """Make ``n`` images by the moving average, labels in turn; training's random numbers are not touched."""
+        """Make ``n`` images by ``average()``, labels in turn; training's random numbers are not touched."""
         classes = self.recipe.num_classes
         labels = None if classes is None else torch.arange(n) % classes
         with torch.no_grad():
-            return self.recipe.sample(self.ema.module, n, labels, torch.Generator().manual_seed(seed))
+            return self.recipe.sample(self.average(), n, labels, torch.Generator().manual_seed(seed))
 
     def _modules(self) -> dict[str, nn.Module]:
         return {
@@ -247,7 +264,7 @@ class Trainer:
             raise checkpoint.CheckpointError(f"{where}: its state of precision does not fit this run")
         # All fits: from here on nothing is refused.
         for prefix, module in self._modules().items():
-            module.load_state_dict(modules[prefix])
+            state.load_module(module, modules[prefix])
         for prefix, optimizer in self._optimizers().items():
             state.load_optimizer(optimizer, optimizers[prefix])
         state.set_rng_state(rng, fabric.device)
@@ -282,10 +299,14 @@ class Trainer:
             if due(c.log_every) or last:
                 self.check_losses()
                 reporter.scalars(self.step, {name: loss.item() for name, loss in losses.items()})
-            if self.fabric.is_global_zero:
-                if due(c.sample_every) or (c.sample_every and last):
-                    reporter.images(self.step, self.sample(64, seed=0))
-                if metric is not None and due(c.metric_every):
-                    reporter.metric(self.step, self.recipe.metric, metric(self.ema.module))
+            # All processes make what the first one shows, which the others would wait for.
+            if due(c.sample_every) or (c.sample_every and last):
+                images = self.sample(64, seed=0)
+                if self.fabric.is_global_zero:
+                    reporter.images(self.step, images)
+            if metric is not None and due(c.metric_every):
+                average = self.average()
+                if self.fabric.is_global_zero:
+                    reporter.metric(self.step, self.recipe.metric, metric(average))
             if due(c.checkpoint_every) or last:
                 self.save(out / "checkpoints")

@@ -31,6 +31,8 @@ def make_fabric(device: str, processes: int, precision: str = "32-true") -> Fabr
     import torch
     from lightning.fabric import Fabric
 
+    from .strategy import MixedStrategy
+
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -48,7 +50,7 @@ def make_fabric(device: str, processes: int, precision: str = "32-true") -> Fabr
         accelerator=device,
         devices=on_this_node,
         num_nodes=processes // on_this_node,
-        strategy="ddp" if processes > 1 else "auto",
+        strategy=MixedStrategy() if processes > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]  # one of PRECISIONS, checked by the config
     )
 
