@@ -21,7 +21,7 @@ from .config import TrainConfig
 from .diagnose import explain_non_finite
 from .ema import Ema
 from .joint import joint_draws
-from .processes import share_statistics
+from .processes import share_statistics, watch_processes
 from .recipe import Recipe
 from .sharded import shard
 from .unrolled import check_unrolled, unrolled_loss
@@ -279,7 +279,8 @@ class Trainer:
         ``metric`` measures the moving average every ``metric_every`` steps, in the first process.
         """
         try:
-            self._run(out, reporter, metric)
+            with watch_processes(self.fabric, out / "checkpoints"):
+                self._run(out, reporter, metric)
         except NonFiniteLossError as error:
             reporter.print(f"{error}: the last steps are repeated, to see where it begins")
             place = explain_non_finite(self, error.step, out / "checkpoints")
