@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 BATCH = 8
+OPTIONS: dict[str, dict[str, Any]] = {"": {}, "fsdp": {"fsdp": True}, "unrolled": {"schedule": "unrolled", "unroll": 2}}
 
 
 def train(name: str, fabric: Fabric, **values: Any) -> dict[str, Tensor]:
@@ -64,8 +65,8 @@ def main() -> None:
     fabric = make_fabric("cpu", 2, "64-true")
     launch(fabric)
     for case in cases:
-        name, _, sharded = case.partition("+")
-        found = train(name, fabric, fsdp=bool(sharded))
+        name, _, option = case.partition("+")
+        found = train(name, fabric, **OPTIONS[option])
         torch.save(found, Path(out) / f"{case}-{fabric.global_rank}.pt")
 
 

@@ -12,7 +12,7 @@ from fastgan.trainers import checkpoint
 from fastgan.trainers.recipe import recipe_names
 from fastgan.trainers.run import sample_run
 
-from .joint_run import train
+from .joint_run import OPTIONS, train
 from .runs import TINY, assert_discriminator_learned, flags, run_python
 
 
@@ -47,7 +47,7 @@ def test_command_line_starts_the_processes(tmp_path: Path) -> None:
     _check_run(out, 2)
 
 
-_CASES = [*recipe_names(), "sngan+fsdp", "dcgan+fsdp", "wgan-gp+fsdp", "r3gan+fsdp"]
+_CASES = [*recipe_names(), "sngan+fsdp", "dcgan+fsdp", "wgan-gp+fsdp", "r3gan+fsdp", "dcgan+unrolled", "sngan+unrolled"]
 
 
 def test_sharded_run_resumes_bit_for_bit_and_samples_in_one_process(tmp_path: Path) -> None:
@@ -84,7 +84,9 @@ def test_two_processes_are_one_with_the_joint_batch(case: str, joint: Path) -> N
     assert all(torch.equal(first[key], second[key]) for key in first)
     torch.set_default_dtype(torch.float64)
     try:
-        one = train(case.partition("+")[0], Fabric(accelerator="cpu", devices=1, precision="64-true"))
+        name, _, option = case.partition("+")
+        values = OPTIONS[option] | {"fsdp": False}
+        one = train(name, Fabric(accelerator="cpu", devices=1, precision="64-true"), **values)
     finally:
         torch.set_default_dtype(torch.float32)
     assert one.keys() == first.keys()

@@ -47,6 +47,7 @@ def test_memory_stays_flat_for_500_steps(tmp_path: Path) -> None:
         torch.set_num_threads(threads)
     steps, tensors, resident = zip(*found, strict=True)
     assert steps[0] == 21 and steps[-1] == 521
-    assert len(set(tensors)) == 1, found
+    # The first checkpoint and the first samples leave something behind; a leak would grow by hundreds.
+    assert max(tensors) - min(tensors) < 8, found
     # The allocator and TensorBoard's queue breathe; a leak of one feature map a step would be 32 MB.
     assert resident[-1] - resident[0] < 16 << 20, found
