@@ -53,11 +53,12 @@ def _plain_errors() -> Iterator[None]:
         from fastgan.trainers.checkpoint import CheckpointError
         from fastgan.trainers.config import ConfigError
         from fastgan.trainers.loop import NonFiniteLossError
+        from fastgan.trainers.processes import ProcessLostError
     except ModuleNotFoundError as error:
         _fail(f'{error.name} is missing; training needs: pip install "fastgan[train,metrics]"')
     try:
         yield
-    except (ConfigError, DataError, CheckpointError, NonFiniteLossError, OSError) as error:
+    except (ConfigError, DataError, CheckpointError, NonFiniteLossError, ProcessLostError, OSError) as error:
         _fail(str(error))  # OSError: a full disk, a folder that is a file or may not be written
 
 

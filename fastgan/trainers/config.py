@@ -43,6 +43,7 @@ class TrainConfig:
     seed: int = setting(0, "0 to 2**32 - 1; decides initial weights, noise and the order of the data")
     device: str = setting("auto", "auto, cpu, cuda or mps", free=True)
     processes: int = setting(1, "processes (data parallel), one GPU each on cuda")
+    fsdp: bool = setting(False, "shard the generator's weights, gradients, moments and average over the processes")
     precision: str = setting("32-true", ", ".join(PRECISIONS))
     channels_last: bool = setting(True, "store feature maps with the channels innermost")
     stock: bool = setting(False, "build from PyTorch's own modules, for comparison")
@@ -91,6 +92,12 @@ class TrainConfig:
             raise ConfigError(f"seed must be at most {MAX_SEED}, got {self.seed}")
         if self.batch_size % self.accumulate:
             raise ConfigError(f"accumulate={self.accumulate} must divide batch_size={self.batch_size}")
+        if self.fsdp and self.processes < 2:
+            raise ConfigError(f"fsdp=true needs at least 2 processes, got {self.processes}")
+        if self.fsdp and (self.precision == "16-mixed" or self.schedule == "unrolled"):
+            raise ConfigError(
+                "fsdp=true is not for precision 16-mixed or schedule unrolled, which need whole gradients"
+            )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
         for name, known in (("precision", PRECISIONS), ("device", DEVICES), ("schedule", SCHEDULES)):

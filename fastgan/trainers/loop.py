@@ -21,8 +21,9 @@ from .config import TrainConfig
 from .diagnose import explain_non_finite
 from .ema import Ema
 from .joint import joint_draws
-from .processes import share_statistics
+from .processes import share_statistics, watch_processes
 from .recipe import Recipe, check_no_discriminator
+from .sharded import shard
 from .unrolled import check_unrolled, unrolled_loss
 
 if TYPE_CHECKING:
@@ -82,6 +83,12 @@ class Trainer:
         for module in (generator, discriminator):
             if module is not None:
                 module.to(memory_format=self._layout)  # type: ignore[call-overload]  # missing from torch's stubs
+        generator = fabric.strategy.precision.convert_module(generator.to(fabric.device))
+        self.ema = Ema(generator)
+        if config.fsdp:
+            for module in (generator, self.ema.module):
+                # Shards are cut from contiguous weights; images keep their layout.
+                shard(module.to(memory_format=torch.contiguous_format), fabric.device, fabric.world_size)  # type: ignore[call-overload]
         optimizers = self.recipe.optimizers(generator, discriminator)
         self._unroll = config.unroll if config.schedule == "unrolled" else 0
         if self._unroll:
@@ -90,7 +97,6 @@ class Trainer:
         self.discriminator, self.d_optimizer = cast(tuple[Any, Any], (None, None))
         if discriminator is not None:
             self.discriminator, self.d_optimizer = fabric.setup(discriminator, cast(Optimizer, optimizers[1]))
-        self.ema = Ema(self.generator.module)
         if fabric.world_size > 1:
             share_statistics(*(m for m in (generator, discriminator) if m is not None))
         self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
@@ -204,17 +210,28 @@ class Trainer:
             raise NonFiniteLossError(f"{name} is {values[row, column].item()} at step {step}", step)
         self._unchecked.clear()
 
+    def average(self) -> nn.Module:
+        """The moving average, whole; where it is sharded, a copy that all processes must call for."""
+        if not self.config.fsdp:
+            return self.ema.module
+        tensors = state.module_tensors("ema", self.ema.module)
+        with torch.random.fork_rng():
+            module, _ = self.recipe.networks(stock_layers() if self.config.stock else fast_layers())
+        module = module.to(self.fabric.device, self._dtype)
+        module.load_state_dict({name.removeprefix("ema."): tensor for name, tensor in tensors.items()})
+        return module.requires_grad_(False).eval()
+
     def sample(self, n: int, seed: int) -> Tensor:
-        """Make ``n`` images by the moving average, labels in turn; training's random numbers are not touched."""
+        """Make ``n`` images by ``average()``, labels in turn; training's random numbers are not touched."""
         classes = self.recipe.num_classes
         labels = None if classes is None else torch.arange(n) % classes
         with torch.no_grad():
-            return self.recipe.sample(self.ema.module, n, labels, torch.Generator().manual_seed(seed))
+            return self.recipe.sample(self.average(), n, labels, torch.Generator().manual_seed(seed))
 
     def picture(self, n: int, seed: int) -> Tensor:
         """A grid of about ``n`` images by the moving average, uint8 [height, width, channels]."""
         with torch.no_grad():
-            return self.recipe.picture(self.ema.module, n, torch.Generator().manual_seed(seed))
+            return self.recipe.picture(self.average(), n, torch.Generator().manual_seed(seed))
 
     def _modules(self) -> dict[str, nn.Module]:
         modules = {"generator": self.generator.module, "ema": self.ema.module}
@@ -267,7 +284,7 @@ class Trainer:
             raise checkpoint.CheckpointError(f"{where}: its state of precision does not fit this run")
         # All fits: from here on nothing is refused.
         for prefix, module in self._modules().items():
-            module.load_state_dict(modules[prefix])
+            state.load_module(module, modules[prefix])
         for prefix, optimizer in self._optimizers().items():
             state.load_optimizer(optimizer, optimizers[prefix])
         state.set_rng_state(rng, fabric.device)
@@ -282,7 +299,8 @@ class Trainer:
         ``metric`` measures the moving average every ``metric_every`` steps, in the first process.
         """
         try:
-            self._run(out, reporter, metric)
+            with watch_processes(self.fabric, out / "checkpoints"):
+                self._run(out, reporter, metric)
         except NonFiniteLossError as error:
             reporter.print(f"{error}: the last steps are repeated, to see where it begins")
             place = explain_non_finite(self, error.step, out / "checkpoints")
@@ -302,10 +320,14 @@ class Trainer:
             if due(c.log_every) or last:
                 self.check_losses()
                 reporter.scalars(self.step, {name: loss.item() for name, loss in losses.items()})
-            if self.fabric.is_global_zero:
-                if due(c.sample_every) or (c.sample_every and last):
-                    reporter.images(self.step, self.picture(64, seed=0))
-                if metric is not None and due(c.metric_every):
-                    reporter.metric(self.step, self.recipe.metric, metric(self.ema.module))
+            # All processes make what the first one shows, which the others would wait for.
+            if due(c.sample_every) or (c.sample_every and last):
+                picture = self.picture(64, seed=0)
+                if self.fabric.is_global_zero:
+                    reporter.images(self.step, picture)
+            if metric is not None and due(c.metric_every):
+                average = self.average()
+                if self.fabric.is_global_zero:
+                    reporter.metric(self.step, self.recipe.metric, metric(average))
             if due(c.checkpoint_every) or last:
                 self.save(out / "checkpoints")

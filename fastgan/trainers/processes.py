@@ -5,15 +5,23 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import checkpoint
 from .config import ConfigError
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
     from torch import nn
 
-__all__ = ["first_process", "launch", "make_fabric", "share_statistics", "torchrun"]
+__all__ = [
+    "ProcessLostError", "first_process", "launch", "make_fabric", "share_statistics", "torchrun", "watch_processes",
+]  # fmt: skip
+
+_BROKEN_CONNECTIONS = ("gloo", "Gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 
 
 def torchrun(variable: str) -> int | None:
@@ -33,6 +41,8 @@ def make_fabric(
     import torch
     from lightning.fabric import Fabric
 
+    from .strategy import MixedStrategy
+
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -46,12 +56,11 @@ def make_fabric(
     on_this_node = torchrun("LOCAL_WORLD_SIZE") or processes
     if processes % on_this_node:
         raise ConfigError(f"{processes} processes cannot be {on_this_node} on every node: start as many on each")
-    parallel = "ddp_find_unused_parameters_true" if leaves_parameters_unused else "ddp"
     return Fabric(
         accelerator=device,
         devices=on_this_node,
         num_nodes=processes // on_this_node,
-        strategy=parallel if processes > 1 else "auto",
+        strategy=MixedStrategy(find_unused_parameters=leaves_parameters_unused) if processes > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]  # one of PRECISIONS, checked by the config
     )
 
@@ -61,6 +70,30 @@ def launch(fabric: Fabric) -> None:
     fabric.launch()
     if fabric.world_size > 1:
         atexit.register(_leave)
+
+
+class ProcessLostError(RuntimeError):
+    """Another process of the run has ended, or cannot be reached: this one cannot go on alone."""
+
+
+@contextmanager
+def watch_processes(fabric: Fabric, checkpoints: Path) -> Iterator[None]:
+    """Turn what a broken connection raises inside into ProcessLostError, which says how to go on."""
+    import torch.distributed as dist
+
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo's errors have no type of their own.
+        broken = isinstance(error, dist.DistError) or any(word in str(error) for word in _BROKEN_CONNECTIONS)
+        if fabric.world_size == 1 or not broken:
+            raise
+        path = checkpoint.latest(checkpoints)
+        start = "there is no checkpoint yet" if path is None else f"--resume starts from {path}"
+        raise ProcessLostError(
+            f"process {fabric.global_rank} of {fabric.world_size} has lost another one, which has ended or cannot be "
+            f"reached ({str(error).splitlines()[0]}); start all processes again: {start}"
+        ) from error
 
 
 def share_statistics(*networks: nn.Module) -> None:

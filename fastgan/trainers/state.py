@@ -10,16 +10,17 @@ from torch.optim import Optimizer
 
 from .checkpoint import CheckpointError
 from .config import TrainConfig, frozen_differences
+from .sharded import like, whole
 
 __all__ = [
-    "check_module", "check_optimizer", "check_rng", "check_run", "load_optimizer", "module_tensors",
+    "check_module", "check_optimizer", "check_rng", "check_run", "load_module", "load_optimizer", "module_tensors",
     "optimizer_state", "rng_state", "set_rng_state",
 ]  # fmt: skip
 
 
 def module_tensors(prefix: str, module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers under ``prefix.``."""
-    return {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
+    """Parameters and buffers under ``prefix.``; whole ones, for which all processes must call this."""
+    return {f"{prefix}.{name}": whole(tensor) for name, tensor in module.state_dict().items()}
 
 
 def check_module(prefix: str, module: nn.Module, tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:
@@ -36,6 +37,12 @@ def check_module(prefix: str, module: nn.Module, tensors: dict[str, Tensor], whe
     return part
 
 
+def load_module(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put back what ``check_module`` returned."""
+    own = module.state_dict()
+    module.load_state_dict({name: like(tensor, own[name]) for name, tensor in tensors.items()})
+
+
 def optimizer_state(prefix: str, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Split an optimiser's state into tensors (under ``prefix.``) and what JSON can hold."""
     state = optimizer.state_dict()
@@ -44,7 +51,7 @@ def optimizer_state(prefix: str, optimizer: Optimizer) -> tuple[dict[str, Tensor
     for index, entries in state["state"].items():
         for key, value in entries.items():
             if isinstance(value, Tensor):
-                tensors[f"{prefix}.{index}.{key}"] = value
+                tensors[f"{prefix}.{index}.{key}"] = whole(value)
             else:
                 numbers.setdefault(str(index), {})[key] = value
     return tensors, {"groups": state["param_groups"], "numbers": numbers}
@@ -80,7 +87,8 @@ def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     for parameter, entries in optimizer.state.items():
         for key, value in entries.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                entries[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                part = like(value, parameter)
+                entries[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(part)
 
 
 def _has(meta: Any, **kinds: type) -> bool:

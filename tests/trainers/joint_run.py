@@ -1,4 +1,4 @@
-"""One of several processes (started by torchrun): trains each recipe some steps and writes what became of it."""
+"""Starts a second process, and in both trains each recipe some steps, and writes what became of it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from fastgan.trainers.config import build_config
 from fastgan.trainers.loop import Trainer
 from fastgan.trainers.processes import launch, make_fabric
 from fastgan.trainers.recipe import find_recipe
+from fastgan.trainers.state import module_tensors
 from tests.trainers.test_recipes import _COMMON, _TINY
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 BATCH = 8
+OPTIONS: dict[str, dict[str, Any]] = {"": {}, "fsdp": {"fsdp": True}, "unrolled": {"schedule": "unrolled", "unroll": 2}}
 
 
 def train(name: str, fabric: Fabric, **values: Any) -> dict[str, Tensor]:
@@ -51,18 +53,21 @@ def train(name: str, fabric: Fabric, **values: Any) -> dict[str, Tensor]:
     for step in range(2):
         for key, loss in trainer.update().items():
             found[f"{key} {step}"] = fabric.all_reduce(loss, reduce_op="mean")
-    modules = trainer._modules().items()
-    return found | {f"{key}.{k}": t.clone() for key, module in modules for k, t in module.state_dict().items()}
+    for key, module in trainer._modules().items():
+        found |= {name: t.clone() for name, t in module_tensors(key, module).items()}
+    return found
 
 
 def main() -> None:
     torch.set_default_dtype(torch.float64)
     torch.use_deterministic_algorithms(True)
-    out, *names = sys.argv[1:]
+    out, *cases = sys.argv[1:]
     fabric = make_fabric("cpu", 2, "64-true")
     launch(fabric)
-    for name in names:
-        torch.save(train(name, fabric), Path(out) / f"{name}-{fabric.global_rank}.pt")
+    for case in cases:
+        name, _, option = case.partition("+")
+        found = train(name, fabric, **OPTIONS[option])
+        torch.save(found, Path(out) / f"{case}-{fabric.global_rank}.pt")
 
 
 if __name__ == "__main__":

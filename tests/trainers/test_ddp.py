@@ -10,8 +10,9 @@ from lightning.fabric import Fabric
 
 from fastgan.trainers import checkpoint
 from fastgan.trainers.recipe import recipe_names
+from fastgan.trainers.run import sample_run
 
-from .joint_run import train
+from .joint_run import OPTIONS, train
 from .runs import TINY, assert_discriminator_learned, flags, run_python
 
 
@@ -46,23 +47,46 @@ def test_command_line_starts_the_processes(tmp_path: Path) -> None:
     _check_run(out, 2)
 
 
+_CASES = [*recipe_names(), "sngan+fsdp", "dcgan+fsdp", "wgan-gp+fsdp", "r3gan+fsdp", "dcgan+unrolled", "sngan+unrolled"]
+
+
+def test_sharded_run_resumes_bit_for_bit_and_samples_in_one_process(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = ("-m", "fastgan", "train", "sngan", "--out", str(out))
+    values = {"processes": 2, "fsdp": True, "steps": 4, "sample_every": 2, "metric_every": 4, "metric_samples": 8}
+    run_python(*command, *flags(**values))
+    assert sorted(path.name for path in (out / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
+    last = out / "checkpoints" / "step-00000004.safetensors"
+    expected = checkpoint.load(last)
+    assert_discriminator_learned(expected[0])
+    last.unlink()
+    result = run_python(*command, "--resume")
+    assert "resumed" in result.stdout
+    found = checkpoint.load(last)
+    assert found[1] == expected[1] and found[0].keys() == expected[0].keys()
+    assert [name for name in found[0] if not torch.equal(found[0][name], expected[0][name])] == []
+    # The whole weights, as the network of one process has them.
+    images, step = sample_run(out, 4, seed=0)
+    assert step == 4 and images.shape == (4, 1, 32, 32) and images.isfinite().all()
+
+
 @pytest.fixture(scope="module")
 def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("joint")
-    script = str(Path(__file__).with_name("joint_run.py"))
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script)
-    run_python(*torchrun, str(out), *recipe_names())
+    run_python(str(Path(__file__).with_name("joint_run.py")), str(out), *_CASES)
     return out
 
 
-@pytest.mark.parametrize("name", recipe_names())
-def test_two_processes_are_one_with_the_joint_batch(name: str, joint: Path) -> None:
+@pytest.mark.parametrize("case", _CASES)
+def test_two_processes_are_one_with_the_joint_batch(case: str, joint: Path) -> None:
     """The losses' means, and all weights and buffers, to rounding in float64; the same bits in both processes."""
-    first, second = (torch.load(joint / f"{name}-{rank}.pt", weights_only=True) for rank in range(2))
+    first, second = (torch.load(joint / f"{case}-{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     torch.set_default_dtype(torch.float64)
     try:
-        one = train(name, Fabric(accelerator="cpu", devices=1, precision="64-true"))
+        name, _, option = case.partition("+")
+        values = OPTIONS[option] | {"fsdp": False}
+        one = train(name, Fabric(accelerator="cpu", devices=1, precision="64-true"), **values)
     finally:
         torch.set_default_dtype(torch.float32)
     assert one.keys() == first.keys()

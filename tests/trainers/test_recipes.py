@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 
 from fastgan.data import open_data
 from fastgan.trainers import checkpoint
@@ -56,12 +57,14 @@ def _one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
-def _trainer(name: str, **values: Any) -> Trainer:
+def _trainer(name: str, fabric: Fabric | None = None, **values: Any) -> Trainer:
     recipe = find_recipe(name)
     common = {key: value for key, value in _COMMON.items() if hasattr(recipe.Config, key)}
     config = build_config(recipe.Config, common, _TINY[name], values)
     data = open_data(config.data, image_size=config.image_size)
-    return Trainer(recipe, config, data, Fabric(accelerator="cpu", devices=1, precision=config.precision))  # type: ignore[arg-type]
+    if fabric is None:
+        fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)  # type: ignore[arg-type]
+    return Trainer(recipe, config, data, fabric)
 
 
 def _state(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -69,6 +72,16 @@ def _state(trainer: Trainer) -> dict[str, torch.Tensor]:
     for prefix, optimizer in trainer._optimizers().items():
         tensors |= {name: t.clone() for name, t in optimizer_state(prefix, optimizer)[0].items()}
     return tensors | {"rng": torch.get_rng_state()}
+
+
+def _assert_moved(trainer: Trainer, start: dict[str, torch.Tensor]) -> None:
+    critic = getattr(trainer.config, "loss", None) == "wasserstein"
+    for prefix, module in trainer._modules().items():
+        for key, parameter in module.named_parameters():
+            assert parameter.dtype == torch.float32
+            if critic and (prefix, key) == ("discriminator", "dense.bias"):
+                continue  # a critic's loss does not see what is added to all its outputs
+            assert not torch.equal(parameter, start[f"{prefix}.{key}"]), f"{prefix}.{key} did not move"
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -108,15 +121,7 @@ def test_every_weight_learns_in_mixed_precision_and_in_parts(name: str) -> None:
     for _ in range(3):
         losses = trainer.update()
     assert all(loss.isfinite() for loss in losses.values())
-    for prefix, module in trainer._modules().items():
-        for key, parameter in module.named_parameters():
-            assert parameter.dtype == torch.float32
-            if getattr(trainer.config, "loss", "") == "wasserstein" and (prefix, key) == (
-                "discriminator",
-                "dense.bias",
-            ):
-                continue  # a critic's loss does not see what is added to all its outputs
-            assert not torch.equal(parameter, start[f"{prefix}.{key}"]), f"{prefix}.{key} did not move"
+    _assert_moved(trainer, start)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -127,3 +132,21 @@ def test_samples_are_images_and_repeat(name: str) -> None:
     size = trainer.config.image_size
     assert images.shape == (6, 1, size, size) and images.isfinite().all()
     assert torch.equal(images, trainer.sample(6, seed=3)) and not torch.equal(images, trainer.sample(6, seed=4))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_weight_learns_in_float16(name: str) -> None:
+    """With scaled losses, under torch.autocast("cpu", torch.float16), which the command line leaves to GPUs."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    plugin = MixedPrecision("16-mixed", "cpu", scaler)
+    trainer = _trainer(name, Fabric(accelerator="cpu", devices=1, plugins=[plugin]), precision="16-mixed")
+    start = _state(trainer)
+    seen: set[torch.dtype] = set()
+    for module in trainer.generator.module.modules():
+        if type(module) is torch.nn.Linear:
+            module.register_forward_hook(lambda *a: seen.add(a[2].dtype))
+    for _ in range(3):
+        losses = trainer.update()
+    assert seen <= {torch.float16} and all(loss.isfinite() for loss in losses.values())
+    assert scaler.get_scale() == 2.0**8  # no step was skipped
+    _assert_moved(trainer, start)
