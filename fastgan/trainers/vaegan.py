@@ -126,4 +126,5 @@ class VAEGAN(AdversarialRecipe):
 
     def _codes_noise(self, images: Tensor) -> Tensor:
         """Noise for the codes of ``images``, then for as many images to make."""
-        return self.latent(2 * len(images), dtype=images.dtype, device=images.device)
+        options: dict[str, Any] = {"dtype": images.dtype, "device": images.device}
+        return torch.cat([self.latent(len(images), **options) for _ in range(2)])
