@@ -18,7 +18,7 @@ def test_a_step_of_the_paper_preset() -> None:
     """Section 4: RMSprop of rate 0.0003, batches of 64 (here 2, at full width and size)."""
     config = build_config(VAEGANConfig, VAEGAN.presets["paper"])
     assert (config.g_lr, config.d_lr, config.batch_size, config.image_size) == (3e-4, 3e-4, 64, 64)
-    assert (config.loss, config.gamma, config.latent_dim) == ("minimax", 1e-5, 128)
+    assert (config.loss, config.beta, config.gamma, config.latent_dim) == ("minimax", 1.0, 1e-5, 128)
     trainer = _trainer("vaegan", **VAEGANConfig().__dict__ | {"data": "digits", "batch_size": 2, "held_out": 8})
     losses = trainer.update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
@@ -27,9 +27,9 @@ def test_a_step_of_the_paper_preset() -> None:
 
 @pytest.mark.parametrize("stock", [False, True])
 def test_losses_and_their_gradients_are_algorithm_1s(stock: bool) -> None:
-    """Encoder: L_prior + L_llike; decoder: γ L_llike - L_GAN; discriminator: L_GAN, of means over real and fakes."""
+    """Encoder: β L_prior + L_llike; decoder: γ L_llike - L_GAN; discriminator: L_GAN, of means over real and fakes."""
     gamma = 1e-2
-    trainer = _trainer("vaegan", precision="64-true", stock=stock, gamma=gamma, loss="minimax")
+    trainer = _trainer("vaegan", precision="64-true", stock=stock, gamma=gamma, beta=0.5, loss="minimax")
     generator, discriminator = trainer.generator.module, trainer.discriminator.module
     generator.eval()  # so that the decoder's two passes agree
     discriminator.eval()
@@ -56,7 +56,7 @@ def test_losses_and_their_gradients_are_algorithm_1s(stock: bool) -> None:
         # log D(x) and the mean of log(1 - D) over both kinds of fakes
         return F.logsigmoid(discriminator(images)).mean() + F.logsigmoid(-discriminator(torch.cat(fakes))).mean()
 
-    for_encoder = torch.autograd.grad(l_prior + l_llike, networks[0], retain_graph=True)
+    for_encoder = torch.autograd.grad(0.5 * l_prior + l_llike, networks[0], retain_graph=True)
     for_decoder = torch.autograd.grad(gamma * l_llike + l_gan(tilde, made), networks[1], retain_graph=True)
     torch.testing.assert_close(found_g, (*for_encoder, *for_decoder), rtol=1e-8, atol=1e-10)
     for_discriminator = torch.autograd.grad(-l_gan(tilde.detach(), made.detach()), networks[2])
