@@ -42,11 +42,12 @@ class VAEGANConfig(AdversarialConfig):
     d_lr: float = setting(3e-4, "learning rate of the discriminator")
     beta1: float = setting(0.0, "RMSprop's momentum")
     beta2: float = setting(0.9, "RMSprop's decay of squared gradients")
+    beta: float = setting(1.0, "weight of the codes' divergence from their prior, in the encoder")
     gamma: float = setting(1e-5, "weight of the reconstructions' loss against the discriminator's, in the decoder")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "channels", "hidden", "d_channels", "d_hidden", "gamma")
+        check_positive(self, "channels", "hidden", "d_channels", "d_hidden", "beta", "gamma")
         if self.image_size % 8:
             raise ConfigError(f"image_size must be a multiple of 8, got {self.image_size}")
         if self.conditional:
@@ -66,8 +67,8 @@ class VAEGAN(AdversarialRecipe):
         "paper": {},
         "small": {
             "image_size": 32, "steps": 2000, "batch_size": 32, "channels": 16, "hidden": 256, "latent_dim": 32,
-            "d_channels": 8, "d_hidden": 128, "loss": "non_saturating", "gamma": 1e-3, "ema_decay": 0.99,
-            "metric_every": 500, "sample_every": 250, "log_every": 50,
+            "d_channels": 8, "d_hidden": 128, "loss": "non_saturating", "beta": 0.1, "gamma": 0.1, "g_lr": 1e-3,
+            "d_lr": 2e-4, "ema_decay": 0.99, "metric_every": 500, "sample_every": 250, "log_every": 50,
         },
     }  # fmt: skip
     default_preset = "small"
@@ -111,19 +112,20 @@ class VAEGAN(AdversarialRecipe):
     ) -> Tensor:
         """See ``Recipe.generator_loss``.
 
-        In nats an image: the encoder descends KL(q(z | x) ‖ p(z)) - log p(D_l(x) | z), the decoder the second of them,
-        weighted by γ, and the loss of the fakes.
+        In nats an image: the encoder descends β KL(q(z | x) ‖ p(z)) - log p(D_l(x) | z), the decoder the second of
+        them, weighted by γ, and the loss of the fakes.
         """
-        gamma = self.config.gamma
-        posterior, reconstructions, fakes = generator(self._codes_noise(images), images, gamma)
+        c = self.config
+        posterior, reconstructions, fakes = generator(self._codes_noise(images), images, c.gamma)
         means = torch.zeros_like(posterior)  # and logarithms of variances
         divergence = kl_divergence(diagonal_normal(posterior), diagonal_normal(means)).sum(1).mean()
         judge = cast(VAEGANDiscriminator, discriminator)
         made, true = judge.features(torch.cat([reconstructions, images])).chunk(2)
         distance = 0.5 * F.mse_loss(made, true, reduction="sum") / len(images)
         logits = judge(torch.cat([images, fakes]))[len(images) :]
-        return divergence + gamma * distance + self.loss.generator(logits)
+        return c.beta * divergence + c.gamma * distance + self.loss.generator(logits)
 
     def _codes_noise(self, images: Tensor) -> Tensor:
         """Noise for the codes of ``images``, then for as many images to make."""
-        return self.latent(2 * len(images), dtype=images.dtype, device=images.device)
+        options: dict[str, Any] = {"dtype": images.dtype, "device": images.device}
+        return torch.cat([self.latent(len(images), **options) for _ in range(2)])
