@@ -17,8 +17,6 @@ from .translation import InstanceNormResBlock, conv_leaky_relu
 
 __all__ = ["Translations", "UNITDiscriminator", "UNITGenerator"]
 
-_INITIAL_DEVIATION = 0.02
-
 
 class Translations(NamedTuple):
     """What is made of a batch of each domain, a and b; ``aba`` is a brought to b and back, and so on."""
@@ -37,7 +35,7 @@ class Translations(NamedTuple):
 def _init(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(module.weight, std=_INITIAL_DEVIATION)
+            nn.init.kaiming_normal_(module.weight)
 
 
 class UNITGenerator(nn.Module):
