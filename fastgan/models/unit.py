@@ -41,7 +41,8 @@ def _init(network: nn.Module) -> None:
 class UNITGenerator(nn.Module):
     """An encoder and a decoder of each domain; the encoders' last and the decoders' first block are one for both.
 
-    A latent code is the encoder's output plus noise of variance 1; without noise in evaluation mode.
+    Both encoders start with the same weights, and so do both decoders. A latent code is the encoder's output plus noise of
+    variance 1; without noise in evaluation mode.
 
     Parameters
     ----------
@@ -82,6 +83,9 @@ class UNITGenerator(nn.Module):
         self.shared_decoder = residual()
         self.decoders = nn.ModuleList([decoder(), decoder()])
         _init(self)
+        # From random weights of their own the domains' codes would have nothing to do with each other at first.
+        for modules in (self.encoders, self.decoders):
+            modules[1].load_state_dict(modules[0].state_dict())
 
     def _share(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Means of the latent codes of both batches, one after the other; what the shared decoder makes of codes."""
