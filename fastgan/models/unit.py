@@ -41,8 +41,8 @@ def _init(network: nn.Module) -> None:
 class UNITGenerator(nn.Module):
     """An encoder and a decoder of each domain; the encoders' last and the decoders' first block are one for both.
 
-    Both encoders start with the same weights, and so do both decoders. A latent code is the encoder's output plus noise of
-    variance 1; without noise in evaluation mode.
+    Both encoders start with the same weights, and so do both decoders. A latent code is the encoder's output plus noise
+    of variance 1; without noise in evaluation mode.
 
     Parameters
     ----------
