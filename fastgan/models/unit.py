@@ -17,8 +17,6 @@ from .translation import InstanceNormResBlock, conv_leaky_relu
 
 __all__ = ["Translations", "UNITDiscriminator", "UNITGenerator"]
 
-_INITIAL_DEVIATION = 0.02
-
 
 class Translations(NamedTuple):
     """What is made of a batch of each domain, a and b; ``aba`` is a brought to b and back, and so on."""
@@ -37,13 +35,14 @@ class Translations(NamedTuple):
 def _init(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(module.weight, std=_INITIAL_DEVIATION)
+            nn.init.kaiming_normal_(module.weight)
 
 
 class UNITGenerator(nn.Module):
     """An encoder and a decoder of each domain; the encoders' last and the decoders' first block are one for both.
 
-    A latent code is the encoder's output plus noise of variance 1; without noise in evaluation mode.
+    Both encoders start with the same weights, and so do both decoders. A latent code is the encoder's output plus noise
+    of variance 1; without noise in evaluation mode.
 
     Parameters
     ----------
@@ -84,6 +83,9 @@ class UNITGenerator(nn.Module):
         self.shared_decoder = residual()
         self.decoders = nn.ModuleList([decoder(), decoder()])
         _init(self)
+        # From random weights of their own the domains' codes would have nothing to do with each other at first.
+        for modules in (self.encoders, self.decoders):
+            modules[1].load_state_dict(modules[0].state_dict())
 
     def _share(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Means of the latent codes of both batches, one after the other; what the shared decoder makes of codes."""

@@ -36,10 +36,13 @@ class StarGANConfig(TranslationConfig):
     classification_weight: float = setting(1.0, "λ_cls, weight of the classification of domains")
     cycle_weight: float = setting(10.0, "λ_rec, weight of the way back to the input")
     penalty_weight: float = setting(10.0, "λ_gp, weight of the gradient penalty")
+    identity_weight: float = setting(0.0, "weight of images staying as they are where the target is their own domain")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "classification_weight", "cycle_weight", "penalty_weight")
+        if not self.identity_weight >= 0:
+            raise ConfigError(f"identity_weight must not be negative, got {self.identity_weight}")
 
 
 class StarGAN(TranslationRecipe):
@@ -90,8 +93,12 @@ class StarGAN(TranslationRecipe):
         translated, back = generator(images, targets, labels)
         fake, domains = discriminator.discriminator(translated)
         classification = F.cross_entropy(domains, targets)
-        cycle = F.l1_loss(back, images)
-        return self.loss.generator(fake) + c.classification_weight * classification + c.cycle_weight * cycle
+        loss = self.loss.generator(fake) + c.classification_weight * classification
+        loss = loss + c.cycle_weight * F.l1_loss(back, images)
+        if c.identity_weight:
+            changes = (translated - images).abs().mean((1, 2, 3))
+            loss = loss + c.identity_weight * (changes * (targets == labels)).mean()
+        return loss
 
     def translate(self, generator: Any, images: Tensor, domains: Tensor, targets: Tensor) -> Tensor:
         """See ``TranslationRecipe.translate``."""

@@ -42,10 +42,29 @@ def test_one_block_of_encoders_and_of_decoders_is_shared() -> None:
     assert untouched == []
 
 
-def test_translations_are_what_their_names_say() -> None:
+def _apart(generator: UNITGenerator) -> UNITGenerator:
+    """The domains' weights, which start the same, made different."""
+    for module in (generator.encoders[1], generator.decoders[1]):
+        for parameter in module.parameters():
+            parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
+    return generator
+
+
+def test_domains_start_with_the_same_weights() -> None:
     generator = UNITGenerator(4, 1).eval()
+    a, b = torch.rand(2, 2, 3, 8, 8)
+    made = generator(a, b)
+    torch.testing.assert_close((made.ab, made.ba), (made.aa, made.bb))
+    assert not {p.data_ptr() for p in generator.decoders[0].parameters()} & {
+        p.data_ptr() for p in generator.decoders[1].parameters()
+    }
+
+
+def test_translations_are_what_their_names_say() -> None:
+    generator = _apart(UNITGenerator(4, 1)).eval()
     a, b = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
     made = generator(a, b)
+    assert not torch.allclose(made.ab, made.aa) and not torch.allclose(made.ba, made.bb)
     torch.testing.assert_close(generator.exchange(a, b), (made.ab, made.ba))
     torch.testing.assert_close(made.ab, generator.translate(a, 0))
     torch.testing.assert_close(made.ba, generator.translate(b, 1))

@@ -25,6 +25,7 @@ def test_paper_preset_is_the_published_one() -> None:
     assert (config.g_lr, config.d_lr, config.beta1, config.beta2, config.batch_size) == (1e-4, 1e-4, 0.5, 0.999, 16)
     assert (config.classification_weight, config.cycle_weight, config.penalty_weight) == (1, 10, 10)
     assert (config.n_dis, config.flip, config.loss, config.decay_from) == (5, True, "wasserstein", 0.5)
+    assert config.identity_weight == 0
     # 20 epochs of CelebA's 202,599 faces, less 2,000 for testing
     assert config.steps * config.n_dis * config.batch_size == pytest.approx(20 * 200_599, rel=0.01)
 
@@ -70,6 +71,20 @@ def test_losses_are_the_papers(stock: bool) -> None:
         cycle = (generator.translate(fakes, labels) - images).abs().mean()
         g_expected = -fake.mean() + F.cross_entropy(fake_domains, targets) + 7 * cycle
         torch.testing.assert_close(g_found, g_expected, rtol=1e-9, atol=1e-9)
+
+
+def test_images_of_the_target_domain_are_to_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = _trainer("stargan", flip=False, identity_weight=5.0)
+    recipe, generator, judge = trainer.recipe, trainer.generator.module, trainer.discriminator.module
+    images, labels = trainer._batch()
+    assert labels is not None
+    targets = torch.where(torch.arange(4) < 3, labels, (labels + 1) % 10)
+    monkeypatch.setattr(recipe, "_targets", lambda _: targets)
+    found = recipe.generator_loss(trainer.generator, judge, images, labels)
+    recipe.config.identity_weight = 0.0
+    without = recipe.generator_loss(trainer.generator, judge, images, labels)
+    changes = (generator.translate(images, targets) - images)[:3].abs().mean()
+    torch.testing.assert_close(found - without, 5 * 3 / 4 * changes)
 
 
 def test_mirrored_images_are_mirrored_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,8 @@ def test_losses_are_the_papers(stock: bool) -> None:
     values = {"kl_weight": 0.3, "cycle_kl_weight": 0.7, "cycle_weight": 20.0, "adversarial_weight": 2.0}
     trainer = _trainer("unit", precision="64-true", stock=stock, flip=False, reconstruction_weight=5.0, **values)
     generator, judges = trainer.generator.module, trainer.discriminator.module.judges
+    for parameter in (*generator.encoders[1].parameters(), *generator.decoders[1].parameters()):
+        parameter.data.add_(torch.randn_like(parameter), alpha=0.1)  # as in the course of training
     images, labels = trainer._batch()
     assert labels is not None and labels.tolist() == [0, 1, 0, 1]
     a, b = images[::2], images[1::2]
