@@ -8,6 +8,7 @@ T. Aila, "Training Generative Adversarial Networks with Limited Data", NeurIPS 2
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -268,7 +269,12 @@ class StyleGAN2Generator(nn.Module):
         self.register_buffer("path_length", torch.zeros(()))
 
     def forward(
-        self, latent: Tensor, labels: Tensor | None = None, *, truncation: float = 1.0, regularized: int = 0
+        self,
+        latent: Tensor,
+        labels: Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+        path: Sequence[Tensor] | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Make images.
 
@@ -280,24 +286,23 @@ class StyleGAN2Generator(nn.Module):
             int64 [N], for a conditional generator.
         truncation : float, default: 1
             ψ: styles are drawn to their average, down to it at 0.
-        regularized : int, default: 0
-            The last so many noise vectors make no images that are returned: the path-length penalty is on them.
+        path : sequence of Tensor, optional
+            More noise, and labels if there are any, for the path-length penalty.
 
         Returns
         -------
         images : Tensor
-            [N - regularized, image_channels, H, W], not bounded: those of the data are in [-1, 1].
+            [N, image_channels, H, W], not bounded: those of the data are in [-1, 1].
         penalty : Tensor
-            A scalar, where ``regularized`` is not 0.
+            A scalar, where ``path`` is given.
         """
         styles = self._styles(latent, labels)
         if truncation != 1:
             styles = torch.lerp(self.average, styles, truncation)
-        if not regularized:
-            return self.synthesis(styles)
-        return self.synthesis(styles[:-regularized]), self._path_length_penalty(styles[-regularized:])
+        images = self.synthesis(styles)
+        return images if path is None else (images, self._path_length_penalty(self._styles(*path)))
 
-    def _styles(self, latent: Tensor, labels: Tensor | None) -> Tensor:
+    def _styles(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """[N, num_styles, w_dim]."""
         w = self.mapping(latent, labels)
         count = self.synthesis.num_styles

@@ -108,13 +108,15 @@ class StyleGAN2(AdversarialRecipe):
     def generator_loss(
         self, generator: nn.Module, discriminator: nn.Module, images: Tensor, labels: Tensor | None
     ) -> Tensor:
-        """See ``Recipe.generator_loss``; half as many images more for the path lengths, in the same call."""
-        n, c = len(images), self.config
+        """See ``Recipe.generator_loss``; in the same call, path lengths for half as many other noise vectors."""
+        c = self.config
         if not (self._path_is_due and c.path_weight):
             return super().generator_loss(generator, discriminator, images, labels)
-        latent, fake_labels = self._noise(n + max(1, n // 2), images.device)
-        fakes, penalty = generator(latent, *fake_labels, regularized=len(latent) - n)
-        loss = self._loss_of_fakes(fakes, [each[:n] for each in fake_labels], discriminator, images, labels)
+        latent, fake_labels = self._noise(len(images), images.device)
+        path_latent, path_labels = self._noise(len(images), images.device)
+        path = [each[::2] for each in (path_latent, *path_labels)]
+        fakes, penalty = generator(latent, *fake_labels, path=path)
+        loss = self._loss_of_fakes(fakes, fake_labels, discriminator, images, labels)
         return loss + c.path_weight * c.path_every * penalty
 
     def sample(self, generator: nn.Module, n: int, labels: Tensor | None, random: torch.Generator) -> Tensor:
