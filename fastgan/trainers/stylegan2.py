@@ -31,8 +31,8 @@ class StyleGAN2(AdversarialRecipe):
 
     name = "stylegan2"
     Config = StyleGAN2Config
-    # paper: configuration F of table 1 on FFHQ, appendix B. cifar10: the settings that the authors published with the
-    # paper on limited data, section 4.3, for training on CIFAR-10.
+    # paper: configuration F of table 1 on FFHQ, with appendix B. cifar10: what the code published with the paper on
+    # limited data has for CIFAR-10, cfg=cifar.
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "cifar10": {

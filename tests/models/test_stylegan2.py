@@ -11,13 +11,8 @@ from torch import nn
 
 from fastgan.augment import ADA
 from fastgan.models.layers import Layers, fast_layers, stock_layers
-from fastgan.models.stylegan2 import (
-    EqualizedConv2d,
-    EqualizedLinear,
-    StyleGAN2Discriminator,
-    StyleGAN2Generator,
-    stylegan2_widths,
-)
+from fastgan.models.style_layers import EqualizedConv2d, EqualizedLinear
+from fastgan.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator, stylegan2_widths
 
 WIDTHS = [8, 8, 6, 4]  # of images of 32 x 32 pixels
 
