@@ -124,4 +124,4 @@ class StyleGAN2(AdversarialRecipe):
         parameter = next(generator.parameters())
         latent = self.latent(n, generator=random).to(parameter)
         conditions = () if labels is None else (labels.to(parameter.device),)
-        return generator(latent, *conditions, truncation=self.config.truncation)
+        return generator(latent, *conditions, truncation=self.config.truncation).clamp(-1, 1)
