@@ -1,115 +1,29 @@
 """The StyleGAN2 pair.
 
 T. Karras, S. Laine, M. Aittala, J. Hellsten, J. Lehtinen, T. Aila, "Analyzing and Improving the Image Quality of
-StyleGAN", CVPR 2020: figures 2 and 7, appendix B. Labels: T. Karras, M. Aittala, J. Hellsten, S. Laine, J. Lehtinen,
-T. Aila, "Training Generative Adversarial Networks with Limited Data", NeurIPS 2020, appendix D.
+StyleGAN", CVPR 2020: figures 2 and 7, appendix B. Labels enter as in the code of T. Karras, M. Aittala, J. Hellsten,
+S. Laine, J. Lehtinen, T. Aila, "Training Generative Adversarial Networks with Limited Data", NeurIPS 2020.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .layers import Layers, stock_layers
 from .style_functions import StyleFunctions
+from .style_layers import TAPS, EqualizedConv2d, EqualizedLinear, MappingNetwork
 
 __all__ = ["StyleGAN2Discriminator", "StyleGAN2Generator", "stylegan2_widths"]
-
-_TAPS = (0.125, 0.375, 0.375, 0.125)
-_MAPPING_LR = 0.01
 
 
 def stylegan2_widths(base: int, most: int, image_size: int) -> list[int]:
     """Widths from 4×4 up: ``base`` over the resolution, but ``most`` at most."""
     return [min(base >> level, most) for level in range(2, round(math.log2(image_size)) + 1)]
-
-
-def _normalize(x: Tensor) -> Tensor:
-    """Each vector over its root mean square."""
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
-
-
-class EqualizedLinear(nn.Module):
-    """A linear layer whose weights are of variance 1 and scaled at run time, then an activation.
-
-    Parameters
-    ----------
-    in_features, out_features : int
-        Lengths of input and output.
-    functions : StyleFunctions
-        The functions to compute with.
-    act : str, default: "linear"
-        "linear" or "lrelu".
-    lr : float, default: 1
-        Multiplier of the learning rate: weights and bias are kept so many times smaller than they are stored.
-    bias : float, default: 0
-        The initial bias.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        functions: StyleFunctions,
-        act: str = "linear",
-        lr: float = 1.0,
-        bias: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.functions = functions
-        self.act = act
-        self.lr = lr
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr)
-        self.bias = nn.Parameter(torch.full((out_features,), bias / lr))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` [N, in_features]."""
-        x = F.linear(x, self.weight * (self.lr / math.sqrt(self.weight.shape[1])))
-        return self.functions.bias_act(x, self.bias * self.lr, act=self.act)
-
-
-class MappingNetwork(nn.Module):
-    """Noise and labels to a style w, in float32 under autocast.
-
-    Parameters
-    ----------
-    latent_dim : int
-        Length of the noise vector; 0 for labels alone.
-    w_dim : int
-        Length of w.
-    layers : int
-        Linear layers.
-    num_classes : int or None
-        Number of labels, None for none.
-    functions : StyleFunctions
-        The functions to compute with.
-    """
-
-    def __init__(
-        self, latent_dim: int, w_dim: int, layers: int, num_classes: int | None, functions: StyleFunctions
-    ) -> None:
-        super().__init__()
-        self.embedding = None if num_classes is None else EqualizedLinear(num_classes, w_dim, functions)
-        sizes = [latent_dim + (0 if num_classes is None else w_dim)] + [w_dim] * layers
-        self.layers = nn.Sequential(
-            *(EqualizedLinear(m, n, functions, "lrelu", _MAPPING_LR) for m, n in pairwise(sizes))
-        )
-
-    def forward(self, latent: Tensor | None, labels: Tensor | None) -> Tensor:
-        """``latent`` [N, latent_dim] or None, ``labels`` int64 [N] or None."""
-        weight = next(self.parameters())
-        parts = [] if latent is None else [_normalize(latent.to(weight.dtype))]
-        with torch.autocast(weight.device.type, enabled=False):
-            if self.embedding is not None:
-                if labels is None:
-                    raise ValueError("MappingNetwork: labels must be given to a conditional network, got None")
-                classes = F.one_hot(labels, self.embedding.weight.shape[1]).to(weight.dtype)
-                parts.append(_normalize(self.embedding(classes)))
-            return self.layers(torch.cat(parts, 1))
 
 
 class StyledConv(nn.Module):
@@ -143,7 +57,7 @@ class StyledConv(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("noise", torch.randn(size, size))
-        self.register_buffer("filter", torch.tensor(_TAPS), persistent=False)
+        self.register_buffer("filter", torch.tensor(TAPS), persistent=False)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """``x`` [N, in_channels, H, W], ``w`` [N, w_dim]; the noise is fresh in training mode."""
@@ -199,7 +113,7 @@ class SynthesisNetwork(nn.Module):
             self.convs.append(StyledConv(lower, upper, w_dim, 2**level, functions, up=True))
             self.convs.append(StyledConv(upper, upper, w_dim, 2**level, functions, up=False))
         self.to_image = nn.ModuleList(ToImage(width, image_channels, w_dim, functions) for width in widths)
-        self.register_buffer("filter", torch.tensor(_TAPS), persistent=False)
+        self.register_buffer("filter", torch.tensor(TAPS), persistent=False)
         # Of an image and the convolution after it, the style is the same.
         self.num_styles = len(self.convs) + 1
 
@@ -268,7 +182,12 @@ class StyleGAN2Generator(nn.Module):
         self.register_buffer("path_length", torch.zeros(()))
 
     def forward(
-        self, latent: Tensor, labels: Tensor | None = None, *, truncation: float = 1.0, regularized: int = 0
+        self,
+        latent: Tensor,
+        labels: Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+        path: Sequence[Tensor] | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Make images.
 
@@ -280,24 +199,23 @@ class StyleGAN2Generator(nn.Module):
             int64 [N], for a conditional generator.
         truncation : float, default: 1
             ψ: styles are drawn to their average, down to it at 0.
-        regularized : int, default: 0
-            The last so many noise vectors make no images that are returned: the path-length penalty is on them.
+        path : sequence of Tensor, optional
+            More noise, and labels if there are any, for the path-length penalty.
 
         Returns
         -------
         images : Tensor
-            [N - regularized, image_channels, H, W], not bounded: those of the data are in [-1, 1].
+            [N, image_channels, H, W], not bounded: those of the data are in [-1, 1].
         penalty : Tensor
-            A scalar, where ``regularized`` is not 0.
+            A scalar, where ``path`` is given.
         """
         styles = self._styles(latent, labels)
         if truncation != 1:
             styles = torch.lerp(self.average, styles, truncation)
-        if not regularized:
-            return self.synthesis(styles)
-        return self.synthesis(styles[:-regularized]), self._path_length_penalty(styles[-regularized:])
+        images = self.synthesis(styles)
+        return images if path is None else (images, self._path_length_penalty(self._styles(*path)))
 
-    def _styles(self, latent: Tensor, labels: Tensor | None) -> Tensor:
+    def _styles(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """[N, num_styles, w_dim]."""
         w = self.mapping(latent, labels)
         count = self.synthesis.num_styles
@@ -319,58 +237,6 @@ class StyleGAN2Generator(nn.Module):
         mean = torch.lerp(self.path_length, lengths.mean(), 0.01)
         self.path_length.copy_(mean.detach())
         return (lengths - mean).square().mean()
-
-
-class EqualizedConv2d(nn.Module):
-    """A convolution whose weights are of variance 1 and scaled at run time, then an activation.
-
-    Parameters
-    ----------
-    in_channels, out_channels, kernel_size : int
-        As for ``nn.Conv2d``; the output has the input's size.
-    functions : StyleFunctions
-        The functions to compute with.
-    act : str, default: "lrelu"
-        With a bias before it; "linear" has none.
-    down : bool, default: False
-        Halve the resolution, with the filter.
-    gain : float, default: 1
-        Factor on the output.
-    """
-
-    filter: Tensor
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        functions: StyleFunctions,
-        act: str = "lrelu",
-        *,
-        down: bool = False,
-        gain: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.functions = functions
-        self.down = down
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if act == "lrelu" else None
-        self.scale = (gain if self.bias is None else 1) / math.sqrt(in_channels * kernel_size**2)
-        self.gain = gain * math.sqrt(2)
-        self.register_buffer("filter", torch.tensor(_TAPS), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` [N, in_channels, H, W], H and W even where they are halved."""
-        weight = self.weight * self.scale
-        size = weight.shape[2]
-        if not self.down:
-            x = self.functions.conv2d(x, weight, padding=size // 2)
-        elif size == 1:
-            x = self.functions.conv2d(self.functions.downsample2d(x, self.filter), weight, padding=0)
-        else:
-            x = F.conv2d(self.functions.upfirdn2d(x, self.filter, padding=2), weight, stride=2, padding=size // 2 - 1)
-        return x if self.bias is None else self.functions.bias_act(x, self.bias, act="lrelu", gain=self.gain)
 
 
 class DiscriminatorBlock(nn.Module):

@@ -135,10 +135,10 @@ class AdversarialRecipe(Recipe):
         return self.loss.generator(judge(images, *real_labels), fake)
 
     def sample(self, generator: nn.Module, n: int, labels: Tensor | None, random: torch.Generator) -> Tensor:
-        """See ``Recipe.sample``."""
+        """See ``Recipe.sample``; what overshoots is cut."""
         parameter = next(generator.parameters())
         latent = self.latent(n, generator=random).to(parameter)
-        return generator(latent, *(() if labels is None else (labels.to(parameter.device),)))
+        return generator(latent, *(() if labels is None else (labels.to(parameter.device),))).clamp(-1, 1)
 
     def latent(self, n: int, **options: Any) -> Tensor:
         """Draw ``n`` noise vectors, standard normal; ``options`` are those of ``torch.randn``."""

@@ -31,8 +31,8 @@ class StyleGAN2(AdversarialRecipe):
 
     name = "stylegan2"
     Config = StyleGAN2Config
-    # paper: configuration F of table 1 on FFHQ, appendix B. cifar10: the settings that the authors published with the
-    # paper on limited data, section 4.3, for training on CIFAR-10.
+    # paper: configuration F of table 1 on FFHQ, with appendix B. cifar10: what the code published with the paper on
+    # limited data has for CIFAR-10, cfg=cifar.
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "cifar10": {
@@ -108,13 +108,15 @@ class StyleGAN2(AdversarialRecipe):
     def generator_loss(
         self, generator: nn.Module, discriminator: nn.Module, images: Tensor, labels: Tensor | None
     ) -> Tensor:
-        """See ``Recipe.generator_loss``; half as many images more for the path lengths, in the same call."""
-        n, c = len(images), self.config
+        """See ``Recipe.generator_loss``; in the same call, path lengths for half as many other noise vectors."""
+        c = self.config
         if not (self._path_is_due and c.path_weight):
             return super().generator_loss(generator, discriminator, images, labels)
-        latent, fake_labels = self._noise(n + max(1, n // 2), images.device)
-        fakes, penalty = generator(latent, *fake_labels, regularized=len(latent) - n)
-        loss = self._loss_of_fakes(fakes, [each[:n] for each in fake_labels], discriminator, images, labels)
+        latent, fake_labels = self._noise(len(images), images.device)
+        path_latent, path_labels = self._noise(len(images), images.device)
+        path = [each[::2] for each in (path_latent, *path_labels)]
+        fakes, penalty = generator(latent, *fake_labels, path=path)
+        loss = self._loss_of_fakes(fakes, fake_labels, discriminator, images, labels)
         return loss + c.path_weight * c.path_every * penalty
 
     def sample(self, generator: nn.Module, n: int, labels: Tensor | None, random: torch.Generator) -> Tensor:
@@ -122,4 +124,4 @@ class StyleGAN2(AdversarialRecipe):
         parameter = next(generator.parameters())
         latent = self.latent(n, generator=random).to(parameter)
         conditions = () if labels is None else (labels.to(parameter.device),)
-        return generator(latent, *conditions, truncation=self.config.truncation)
+        return generator(latent, *conditions, truncation=self.config.truncation).clamp(-1, 1)

@@ -11,13 +11,8 @@ from torch import nn
 
 from fastgan.augment import ADA
 from fastgan.models.layers import Layers, fast_layers, stock_layers
-from fastgan.models.stylegan2 import (
-    EqualizedConv2d,
-    EqualizedLinear,
-    StyleGAN2Discriminator,
-    StyleGAN2Generator,
-    stylegan2_widths,
-)
+from fastgan.models.style_layers import EqualizedConv2d, EqualizedLinear
+from fastgan.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator, stylegan2_widths
 
 WIDTHS = [8, 8, 6, 4]  # of images of 32 x 32 pixels
 
@@ -92,8 +87,10 @@ def test_stock_and_fast_are_one_function(options: dict[str, int]) -> None:
         discriminator = StyleGAN2Discriminator(WIDTHS, 3, layers=layers, **options)
         torch.manual_seed(4)
         labels = () if classes is None else (torch.tensor([0, 1, 2, 1, 0, 2]),)
-        images, penalty = generator(torch.randn(6, 5), *labels, regularized=2)
-        logits = discriminator(images, *(each[:4] for each in labels))
+        path = (torch.randn(2, 5), *(each[4:] for each in labels))
+        labels = tuple(each[:4] for each in labels)
+        images, penalty = generator(torch.randn(4, 5), *labels, path=path)
+        logits = discriminator(images, *labels)
         assert penalty > 1e-2 and images.shape == (4, 3, 32, 32) and logits.shape == (4,)
         parameters = [*generator.parameters(), *discriminator.parameters()]
         gradients = torch.autograd.grad(nn.functional.softplus(-logits).mean() + penalty, parameters)
@@ -146,7 +143,7 @@ def test_styles_are_mixed_in_training_only() -> None:
     latent = torch.randn(4, 5)
     firsts = set()
     for _ in range(100):
-        styles = generator._styles(latent, None)
+        styles = generator._styles(latent)
         same = [torch.equal(style, styles[:, 0]) for style in styles.unbind(1)]
         first = same.index(False)
         assert same == [True] * first + [False] * (len(same) - first)
@@ -164,7 +161,7 @@ def test_truncation_is_towards_the_average_of_w() -> None:
     generator(latent)
     torch.testing.assert_close(generator.average, 0.005 * generator.mapping(latent, None).mean(0))
     for _ in range(200):
-        generator._styles(latent, None)
+        generator._styles(latent)
     expected = (1 - 0.995**201) * generator.mapping(latent, None).mean(0)
     torch.testing.assert_close(generator.average, expected)
     average = generator.average.clone()

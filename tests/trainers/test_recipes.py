@@ -130,7 +130,7 @@ def test_samples_are_images_and_repeat(name: str) -> None:
     trainer.update()
     images = trainer.sample(6, seed=3)
     size = trainer.config.image_size
-    assert images.shape == (6, 1, size, size) and images.isfinite().all()
+    assert images.shape == (6, 1, size, size) and images.isfinite().all() and images.abs().max() <= 1
     assert torch.equal(images, trainer.sample(6, seed=3)) and not torch.equal(images, trainer.sample(6, seed=4))
 
 
