@@ -29,7 +29,7 @@ class GrowthEvaluator:
     Parameters
     ----------
     recipe : ProGAN
-        Whose networks have been built: all of them share its growth.
+        All of whose networks share its growth.
     data, samples, device
         As for ``FrechetEvaluator``.
     """
