@@ -55,7 +55,9 @@ class Growth(nn.Module):
 
     def shown(self, images: Tensor) -> Tensor:
         """Full images [N, C, H, W] as the discriminator is to see them: averaged down, and faded as its inputs are."""
-        images = F.avg_pool2d(images, images.shape[-1] // (4 << self.level))
+        factor = images.shape[-1] // (4 << self.level)
+        if factor > 1:
+            images = F.avg_pool2d(images, factor)
         if self.alpha == 1:
             return images
         return torch.lerp(F.interpolate(F.avg_pool2d(images, 2), scale_factor=2), images, self.alpha)

@@ -29,19 +29,25 @@ class GrowthEvaluator:
     Parameters
     ----------
     recipe : ProGAN
-        Whose networks have been built: all of them share its growth.
+        All of whose networks share its growth.
     data, samples, device
         As for ``FrechetEvaluator``.
+
+    Attributes
+    ----------
+    growth : Growth
+        The recipe's.
     """
 
     def __init__(self, recipe: ProGAN, data: ImageData, samples: int, device: torch.device) -> None:
+        self.growth = recipe.growth
         self._recipe, self._data, self._samples, self._device = recipe, data, samples, device
         self._evaluators: dict[float, FrechetEvaluator] = {}
         self.title = f"{self._evaluator().title}, at the resolution of the time"
 
     def _evaluator(self) -> FrechetEvaluator:
         """What measures networks that have grown so far; the features of real images are computed once."""
-        growth = self._recipe.growth.value
+        growth = self.growth.value
         if growth not in self._evaluators:
             shown = _Shown(self._data, growth)
             self._evaluators[growth] = FrechetEvaluator(self._recipe, shown, self._samples, self._device)
@@ -53,12 +59,11 @@ class GrowthEvaluator:
 
     def when_grown(self, generator: nn.Module, growth: float) -> float:
         """Distance of ``generator`` if it had grown as far as ``growth``: of an untrained one, for comparison."""
-        shared = self._recipe.growth
-        before, shared.value = shared.value, growth
+        before, self.growth.value = self.growth.value, growth
         try:
             return self(generator)
         finally:
-            shared.value = before
+            self.growth.value = before
 
 
 class _Shown:

@@ -86,12 +86,15 @@ class ProGAN(AdversarialRecipe):
     }  # fmt: skip
     default_preset = "small"
 
+    def __init__(self, config: ProGANConfig, image_channels: int, num_classes: int | None) -> None:
+        super().__init__(config, image_channels, num_classes)
+        #: Shared by all networks that are built here, and by the generator's moving average.
+        self.growth = Growth(self.growth_at(0))
+
     def build(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
         """See ``AdversarialRecipe.build``."""
         c = self.config
         widths = progan_widths(c.channels, c.channel_base, c.image_size)
-        #: Shared by the networks, and by the generator's moving average.
-        self.growth = Growth(self.growth_at(0))
         return (
             ProGANGenerator(c.latent_dim, widths, self.image_channels, self.growth, layers),
             ProGANDiscriminator(widths, self.image_channels, self.growth, layers),

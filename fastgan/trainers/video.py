@@ -62,8 +62,8 @@ class _Latents:
         self.given: Tensor | None = None
 
     def __call__(self, generator: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        if generator.training:
-            return inputs  # a recipe gathers statistics
+        if generator.training or not inputs:
+            return inputs  # a recipe gathers statistics, or there is no noise
         if self.given is None:
             self.seen.append(inputs[0])
             return inputs

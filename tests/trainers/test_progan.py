@@ -19,7 +19,7 @@ from fastgan.trainers.loop import Trainer
 from fastgan.trainers.progan import ProGAN, ProGANConfig
 from fastgan.trainers.run import load_run
 
-from .runs import assert_discriminator_learned, run_python
+from .runs import run_python
 from .test_recipes import _COMMON, _TINY, _state, _trainer
 
 # 8×8 for 3 steps, then 16×16: a fade of 3 steps and 3 steps more.
@@ -69,6 +69,15 @@ def test_growth_follows_the_step() -> None:
     assert sizes == [(8, 1)] * 4 + [(16, 0.333), (16, 0.667)] + [(16, 1)] * 3
     # Forgotten with the first images of the new size, and with the first that are wholly so.
     assert remembered == [1, 2, 3, 4, 1, 2, 1, 2, 3]
+
+
+@pytest.mark.parametrize("stock", [False, True])
+def test_a_fade_in_mixed_precision(stock: bool) -> None:
+    trainer = _trainer("progan", precision="bf16-mixed", stock=stock, **GROWING)
+    trainer.step = 5
+    losses = trainer.update()
+    assert trainer.recipe.growth.alpha == pytest.approx(2 / 3)  # type: ignore[attr-defined]
+    assert all(loss.isfinite() for loss in losses.values())
 
 
 @pytest.mark.parametrize("saved_at", [2, 4, 5, 6])
@@ -144,16 +153,11 @@ def test_a_run_in_mid_growth_knows_its_resolution(tmp_path: Path) -> None:
     assert result.exit_code == 0 and '"size": [\n      16,\n      16\n    ]' in result.output, result.output
 
 
-def test_two_processes_grow(tmp_path: Path) -> None:
+def test_two_processes_grow() -> None:
     """Data parallelism takes the parameters that a resolution leaves unused."""
-    settings = _COMMON | _TINY["progan"] | GROWING | {"processes": 2, "steps": 7, "sample_every": 0, "metric_every": 0}
-    options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    run_python("-m", "fastgan", "train", "progan", "--out", str(tmp_path / "run"), *options)
-    path = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert path is not None
-    tensors, meta = checkpoint.load(path)
-    assert meta["step"] == 7 and tensors["generator.growth._extra_state"] == 2
-    assert_discriminator_learned(tensors)
+    script = str(Path(__file__).with_name("growing_ddp_run.py"))
+    result = run_python("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script)
+    assert "process 0 has grown to 2" in result.stdout and "process 1 has grown to 2" in result.stdout
 
 
 def test_distances_are_measured_at_the_resolution_of_the_time() -> None:
