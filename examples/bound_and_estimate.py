@@ -25,10 +25,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from lecture import LatentVariableModel, save, train_gan
 from torch import Tensor, nn
 
 from fastgan.functional import parzen_log_likelihood
+from lecture import LatentVariableModel, save, train_gan
 
 FIGURE = Path(__file__).parent / "figures" / "bound_and_estimate.png"
 DIMENSIONS = 8

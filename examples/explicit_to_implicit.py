@@ -23,11 +23,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from lecture import Circle, LatentVariableModel, mlp, optimizer_with_decay, save
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from fastgan.losses import non_saturating_discriminator
+from lecture import Circle, LatentVariableModel, mlp, optimizer_with_decay, save
 
 FIGURE = Path(__file__).parent / "figures" / "explicit_to_implicit.png"
 COMPONENTS = (1, 2, 4, 8, 16)

@@ -23,11 +23,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from lecture import save
 from matplotlib.ticker import LogLocator
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+
+from lecture import save
 
 FIGURE = Path(__file__).parent / "figures" / "generative_discriminative.png"
 #: Data: (what it is, its loader, training samples).

@@ -24,11 +24,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from lecture import Circle, LatentVariableModel, save, train_gan
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from fastgan.functional import parzen_log_likelihood
+from lecture import Circle, LatentVariableModel, save, train_gan
 
 FIGURE = Path(__file__).parent / "figures" / "implicit_to_explicit.png"
 SAMPLES = (50, 200, 1000, 5000)

@@ -21,12 +21,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from lecture import mlp, optimizer_with_decay, save
 from torch import Tensor, nn
 
 from fastgan.losses import get
 from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import WGANGP, per_sample_norm
+from lecture import mlp, optimizer_with_decay, save
 
 FIGURE = Path(__file__).parent / "figures" / "js_and_wasserstein.png"
 THETAS = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0)

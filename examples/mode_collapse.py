@@ -23,17 +23,16 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from lecture import mlp, save
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils import parameters_to_vector
 
 from fastgan.functional import gradient_norm_penalty
 from fastgan.losses import non_saturating_discriminator, non_saturating_generator
+from lecture import mlp, save
 
 FIGURE = Path(__file__).parent / "figures" / "mode_collapse.png"
-MODES, RADIUS, SCALE = 8, 2.0, 0.2
-LATENTS, BATCH = 16, 128
+MODES, RADIUS, SCALE, LATENTS, BATCH = 8, 2.0, 0.2, 16, 128
 G_LR, D_LR, BETAS = 3e-3, 3e-4, (0.5, 0.999)
 ANGLES = 2 * math.pi * torch.arange(MODES) / MODES
 CENTRES = RADIUS * torch.stack([ANGLES.cos(), ANGLES.sin()], 1)
@@ -88,12 +87,12 @@ class Discriminator:
         return (theta, mean, square, count) if differentiable else (theta.detach(), mean, square, count)
 
 
-def train(unroll: int, gamma: float, steps: int, seed: int) -> tuple[list[int], list[Tensor]]:
-    """Modes covered, and samples, at so many moments of a run."""
+def train(unroll: int, gamma: float, steps: int, seed: int) -> list[Tensor]:
+    """Samples of the generator at ``LOOKS`` moments of a run."""
     torch.manual_seed(seed)
     generator, discriminator = mlp(LATENTS, 2), Discriminator(gamma)
     optimizer, state = torch.optim.Adam(generator.parameters(), G_LR, BETAS, fused=True), discriminator.start
-    covered, seen = [], []
+    seen = []
     for step in range(1, steps + 1):
         real, fake = ring(BATCH), generator(torch.randn(BATCH, LATENTS))
         state = discriminator.step(state, real, fake.detach(), differentiable=False)
@@ -106,8 +105,7 @@ def train(unroll: int, gamma: float, steps: int, seed: int) -> tuple[list[int], 
         if step % (steps // LOOKS) == 0:
             with torch.no_grad():
                 seen.append(generator(torch.randn(2000, LATENTS)))
-            covered.append(modes_covered(seen[-1]))
-    return covered, seen
+    return seen
 
 
 def measure(steps: int, seeds: int) -> dict[str, Any]:
@@ -115,8 +113,8 @@ def measure(steps: int, seeds: int) -> dict[str, Any]:
     results = {}
     for name, (unroll, gamma, _) in METHODS.items():
         runs = [train(unroll, gamma, steps, seed) for seed in range(seeds)]
-        results[name] = [covered for covered, _ in runs], runs[0][1]
-        print(f"{name:18} modes covered at the end: {[covered[-1] for covered, _ in runs]}")
+        results[name] = [[modes_covered(points) for points in seen] for seen in runs], runs[0]
+        print(f"{name:18} modes covered at the end: {[counts[-1] for counts in results[name][0]]}")
     return results
 
 

@@ -25,11 +25,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from lecture import mlp, optimizer_with_decay, save
 from torch import Tensor, nn
 from torch.distributions import Normal
 
 from fastgan.losses import DIVERGENCES, get
+from lecture import mlp, optimizer_with_decay, save
 
 FIGURE = Path(__file__).parent / "figures" / "optimal_discriminator.png"
 SCALE = 0.9  # of p; q is the standard normal distribution
