@@ -101,7 +101,7 @@ def draw(results: dict[Any, Any], path: Path) -> None:
         image.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xticks=[], yticks=[], aspect="equal")
     left, right = figure.add_subplot(grid[1, :3]), figure.add_subplot(grid[1, 3:])
     left.axhline(results["exact"]["circle"], color="black", lw=1, ls="--", label="the circle's own density")
-    left.axhline(results["exact"]["GAN"], color="#2ca02c", lw=1, ls="--", label="the GAN's, by quadrature")
+    left.axhline(results["exact"]["GAN"], color="#7f7f7f", lw=1, ls="--", label="the GAN's, by quadrature")
     for kind, colour in (("Parzen window", "#1f77b4"), ("mixture", "#d62728")):
         for source, style in (("circle", "s:"), ("GAN", "o-")):
             label = f"{kind} on samples of the {source}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.optim import Adam
@@ -20,7 +22,7 @@ from fastgan.penalties import R1
 
 matplotlib.use("agg")
 
-__all__ = ["Circle", "LatentVariableModel", "log_mixture", "mlp", "optimizer_with_decay", "save", "train_gan"]
+__all__ = ["Circle", "LatentVariableModel", "mlp", "optimizer_with_decay", "save", "train_gan"]
 
 
 def mlp(inputs: int, outputs: int, width: int = 64, layers: int = 2) -> nn.Sequential:
@@ -59,10 +61,12 @@ class Circle:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write ``figure`` to ``path`` as a PNG."""
+    """Write ``figure`` to ``path`` as a PNG, of 256 colours so that it is small."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    print(f"{path}")
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=100)
+    Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+    print(path)
 
 
 def train_gan(
@@ -131,19 +135,14 @@ class LatentVariableModel(nn.Module):
         return self(n)
 
     @torch.no_grad()
-    def log_density(self, x: Tensor, points: int = 201) -> Tensor:
+    def log_density(self, x: Tensor, points: int = 121) -> Tensor:
         """The log p(x) [N], float64, where there are two latent variables: quadrature over their plane."""
-        axis = torch.linspace(-5, 5, points)
+        axis = torch.linspace(-4.5, 4.5, points)
         z = torch.cartesian_prod(axis, axis)
-        log_prior = Normal(0.0, 1.0).log_prob(z).sum(1).double() + 2 * math.log(10 / (points - 1))
-        return log_mixture(x, self.decoder(z), log_prior, self.log_scale.exp().item())
-
-
-def log_mixture(x: Tensor, means: Tensor, log_weights: Tensor, sigma: float) -> Tensor:
-    """Log density [N], float64, at ``x`` of normal distributions about ``means`` with weights."""
-    constant = 0.5 * x.shape[1] * math.log(2 * math.pi * sigma**2)
-    parts = [
-        torch.logsumexp(log_weights - torch.cdist(part.double(), means.double()).square() / (2 * sigma**2), 1)
-        for part in x.split(200)
-    ]
-    return torch.cat(parts) - constant
+        means, sigma = self.decoder(z).double(), self.log_scale.exp().item()
+        log_prior = Normal(0.0, 1.0).log_prob(z).sum(1).double() + 2 * math.log(9 / (points - 1))
+        parts = [
+            torch.logsumexp(log_prior - torch.cdist(part.double(), means).square() / (2 * sigma**2), 1)
+            for part in x.split(200)
+        ]
+        return torch.cat(parts) - 0.5 * x.shape[1] * math.log(2 * math.pi * sigma**2)

@@ -30,7 +30,10 @@ def _seed() -> None:
 def test_the_circle_s_density_and_a_vae_s_are_normalised() -> None:
     grid, cell = explicit_to_implicit.GRID, explicit_to_implicit.CELL
     assert (Circle().log_density(grid).exp().sum() * cell).item() == pytest.approx(1, abs=1e-3)
-    assert (LatentVariableModel(2).log_density(grid, points=61).exp().sum() * cell).item() == pytest.approx(1, abs=1e-3)
+    model = LatentVariableModel(2).fit(Circle().sample(2000), steps=300)
+    assert (model.log_density(grid, points=61).exp().sum() * cell).item() == pytest.approx(1, abs=2e-3)
+    x = Circle().sample(50)
+    torch.testing.assert_close(model.log_density(x), model.log_density(x, points=361), rtol=0, atol=1e-3)
 
 
 def test_the_circle_s_density_is_that_of_its_samples() -> None:
@@ -61,18 +64,18 @@ def test_closed_forms_of_divergences(name: str) -> None:
 
 
 def test_optimal_discriminator(tmp_path: Path) -> None:
-    results = optimal_discriminator.measure(300, shifts=(0.0, 1.0))
+    results = optimal_discriminator.measure(250, shifts=(1.0,))
     for rows, _ in results.values():
         for _, exact, estimate, error in rows:
             assert estimate <= exact + 4 * error
-        assert rows[1][2] >= 0.93 * rows[1][1]
+        assert rows[0][2] >= 0.93 * rows[0][1]
     optimal_discriminator.draw(results, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
 def test_js_and_wasserstein(tmp_path: Path) -> None:
-    results = js_and_wasserstein.measure(120, thetas=(-0.5, 0.0, 0.25, 1.0))
-    assert results["JS"] == pytest.approx([math.log(2), 0, math.log(2), math.log(2)], abs=0.02)
+    results = js_and_wasserstein.measure(120, thetas=(-0.5, 0.0, 1.0))
+    assert results["JS"] == pytest.approx([math.log(2), 0, math.log(2)], abs=0.02)
     for theta, estimate in zip(results["theta"], results["W1"], strict=True):
         assert abs(theta) - 0.1 <= estimate <= abs(theta) + 0.01
     gradients = results["gradients"]
@@ -83,7 +86,7 @@ def test_js_and_wasserstein(tmp_path: Path) -> None:
 
 
 def test_explicit_to_implicit(tmp_path: Path) -> None:
-    results = explicit_to_implicit.main(400, vae_steps=300, components=(1, 4), figure=tmp_path / "figure.png")
+    results = explicit_to_implicit.main(300, vae_steps=200, components=(1, 4), figure=tmp_path / "figure.png")
     for result in results:
         assert result["exact"] - 0.03 <= result["estimate"] <= result["exact"] + 4 * result["error"]
     exact = [result["exact"] for result in results]
@@ -108,7 +111,7 @@ def test_bound_and_estimate(tmp_path: Path) -> None:
     assert all(low < high + 0.02 for low, high in pairwise(bounds))
     assert bounds[-1] == pytest.approx(exact["VAE"], abs=0.05)
     assert bounds[0] < exact["VAE"] - 0.05
-    assert all(values[-1] < exact["data"] - 0.5 for values in results["windows"].values())
+    assert all(values[-1] < exact[name] - 0.1 for name, values in results["windows"].items())
 
 
 def test_the_generative_classifier_is_ahead_first_and_the_discriminative_one_in_the_end(tmp_path: Path) -> None:
