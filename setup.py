@@ -98,7 +98,7 @@ setup(
         "fastgan", *(f"fastgan.{path.relative_to(ROOT / 'fastgan').as_posix().replace('/', '.')}"
                      for path in sorted((ROOT / "fastgan").rglob("*"))
                      if (path / "__init__.py").is_file() and "csrc" not in path.parts),
-        "fastgan_bench", "fastgan_bench.families",
+        "fastgan_bench", "fastgan_bench.families", "fastgan_bench.systems",
     ],
     package_dir={"fastgan_bench": "benchmarks"},
     package_data={"fastgan": ["py.typed"]},

@@ -31,7 +31,7 @@ SIDES = ("winograd", "direct", "direct, one ulp away")
 def losses(seed: int, side: str, data: Any) -> dict[str, list[float]]:
     """Each loss in each step."""
     recipe = find_recipe("sngan")
-    config = build_config(recipe.Config, find_preset(recipe, "demo"), {**SETTINGS, "seed": seed})
+    config = build_config(recipe.Config, find_preset(recipe, "small"), {**SETTINGS, "seed": seed})
     with fastgan.exact_convolutions(side != "winograd"):
         trainer = make_trainer(recipe, config, data)
         if side == SIDES[2]:

@@ -70,7 +70,11 @@ def _fail(message: str) -> None:
 @app.command(cls=_Command)
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="What to train, e.g. sngan; an unknown name lists what exists.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="What to train, e.g. sngan, or your own as FILE.py:CLASS; an unknown name lists what exists.",
+        ),
     ],
     data: Annotated[
         str | None,
@@ -134,9 +138,10 @@ def train(
             "data": data, "steps": steps, "batch_size": batch_size, "seed": seed, "device": device,
             "precision": precision, "stock": stock, "strict": strict,
         }  # fmt: skip
-        values = parse_assignments(find_recipe(recipe).Config, settings or [])
+        found = find_recipe(recipe)
+        values = parse_assignments(found.Config, settings or [])
         values |= {name: value for name, value in flags.items() if value is not None}
-        folder = out or Path("runs") / recipe
+        folder = out or Path("runs") / found.name
         found, config = resolve(recipe, folder, preset, values, resume=resume)
         console = Console()
         trainer = start(found, config, folder, resume=resume, console=console)

@@ -44,7 +44,7 @@ def test_module_is_the_same_command() -> None:
     [
         (["sngn"], "Error: unknown recipe 'sngn'; there are: sngan"),
         (["sngan", "--data", "mnits"], "Error: unknown data set 'mnits'; there are: fashion-mnist; digits; "),
-        (["sngan", "--preset", "huge"], "Error: unknown preset 'huge' of sngan; there are: paper, small, demo"),
+        (["sngan", "--preset", "huge"], "Error: unknown preset 'huge' of sngan; there are: paper, small"),
         (["sngan", "--set", "lr=1"], "Error: unknown setting 'lr'; there are: data, image_size, steps, "),
         (
             ["sngan", "--data", "digits", "--device", "cpu", "--precision", "16-mixed"],

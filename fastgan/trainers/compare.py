@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-__all__ = ["Comparison", "compare_with_stock"]
+__all__ = ["Comparison", "LossCurves", "compare_with_stock", "loss_curves"]
 
 _Parts = dict[str, Tensor]
 
@@ -36,16 +38,71 @@ class Comparison:
     pairs: list[tuple[float, float]]
     differences: dict[torch.dtype, float]
 
+    def _by_ratio(self) -> list[tuple[float, float]]:
+        return sorted(self.pairs, key=lambda pair: pair[0] / pair[1])
+
+    def ratios(self) -> tuple[float, float, float]:
+        """The least, the median and the greatest ratio of images/s, fastgan's over stock's."""
+        ratios = [fast / stock for fast, stock in self._by_ratio()]
+        return ratios[0], ratios[len(ratios) // 2], ratios[-1]
+
     def __str__(self) -> str:
-        by_ratio = sorted(self.pairs, key=lambda pair: pair[0] / pair[1])
-        low, median, high = (fast / stock for fast, stock in (by_ratio[0], by_ratio[len(by_ratio) // 2], by_ratio[-1]))
+        low, median, high = self.ratios()
         # Both rates are of the pair that has the median ratio: medians of each side alone may contradict it.
-        fast, stock = by_ratio[len(by_ratio) // 2]
+        fast, stock = self._by_ratio()[len(self.pairs) // 2]
         text = (
             f"fastgan {fast:.0f} images/s, stock PyTorch {stock:.0f} images/s: "
             f"ratio {median:.2f} (median of {len(self.pairs)} pairs, {low:.2f} to {high:.2f})"
         )
         return f"{text}; the ratios span 1: no difference shown" if low <= 1 <= high else text
+
+
+@dataclass
+class LossCurves:
+    """Each loss in each step, by name, on fastgan's modules and on stock ones."""
+
+    fast: dict[str, list[float]]
+    stock: dict[str, list[float]]
+
+    def difference(self) -> tuple[float, int]:
+        """The largest difference, relative to its curve's largest magnitude, and the step, from 1, it is reached in.
+
+        NaN, in the first step, where a loss is not finite.
+        """
+        found = (0.0, 1)
+        for name, expected in self.stock.items():
+            apart = (torch.tensor(self.fast[name]) - torch.tensor(expected)).abs() / max(map(abs, expected))
+            if not apart.isfinite().all():
+                return float("nan"), 1
+            found = max(found, (apart.max().item(), int(apart.argmax()) + 1))
+        return found
+
+
+@contextlib.contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def loss_curves(
+    recipe: type[Recipe], config: TrainConfig, data: ImageData, fabric: Fabric, *, steps: int
+) -> LossCurves:
+    """The losses of the first ``steps`` steps of both sets of modules, from one seed, in float64.
+
+    There only a mistake makes a difference, at first: training amplifies rounding from step to step. ``recipe``,
+    ``config``, ``data`` and ``fabric`` are those of ``compare_with_stock``.
+    """
+    sides = []
+    with _default_dtype(torch.float64):
+        for stock in (False, True):
+            trainer = Trainer(recipe, dataclasses.replace(config, stock=stock), data, fabric)
+            taken = [trainer.update() for _ in range(steps)]
+            sides.append({name: [step[name].item() for step in taken] for name in taken[0]})
+    return LossCurves(*sides)
 
 
 def _first_step(recipe: type[Recipe], config: TrainConfig, data: ImageData, fabric: Fabric) -> tuple[Trainer, _Parts]:
@@ -96,15 +153,11 @@ def compare_with_stock(
         If losses or gradients of the first step differ by more than rounding, or a network has no gradient to compare:
         then no speed is reported.
     """
-    default = torch.get_default_dtype()
     differences: dict[torch.dtype, float] = {}
-    for dtype in dict.fromkeys((torch.float64, default)):
-        torch.set_default_dtype(dtype)
-        try:
+    for dtype in dict.fromkeys((torch.float64, torch.get_default_dtype())):
+        with _default_dtype(dtype):
             fast, got = _first_step(recipe, dataclasses.replace(config, stock=False), data, fabric)
             stock, expected = _first_step(recipe, dataclasses.replace(config, stock=True), data, fabric)
-        finally:
-            torch.set_default_dtype(default)
         differences[dtype] = 0.0
         for name, reference in expected.items():
             part = ((got[name] - reference).norm() / reference.norm()).item()

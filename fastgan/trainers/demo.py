@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     out = _free_folder(options.out)
     recipe = find_recipe("sngan")
     values = {"data": _data(console), "device": "cpu"} | ({"steps": options.steps} if options.steps else {})
-    config = build_config(recipe.Config, find_preset(recipe, "demo"), values)
+    config = build_config(recipe.Config, find_preset(recipe, "small"), values)
     trainer = make_trainer(recipe, config)
     console.print(
         f"SNGAN on {config.data}, {len(trainer.data):,} images of 32x32: {config.steps} steps of {config.batch_size} "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol
 
@@ -14,10 +13,11 @@ from torch.optim import Optimizer
 from fastgan.data import ImageData
 from fastgan.models.layers import Layers
 
+from . import own
 from .config import ConfigError, TrainConfig
 from .images import image_grid
 
-__all__ = ["Evaluator", "Recipe", "find_recipe", "recipe_names"]
+__all__ = ["Evaluator", "Recipe", "find_recipe", "recipe_names", "recipe_reference"]
 
 _RECIPES = {
     "sngan": "fastgan.trainers.sngan:SNGAN",
@@ -158,11 +158,22 @@ def recipe_names() -> list[str]:
 
 
 def find_recipe(name: str) -> type[Recipe]:
-    """Find a recipe by its name; ConfigError lists what exists."""
+    """Find a recipe by its name, your own by ``FILE.py:CLASS`` or ``MODULE:CLASS``; ConfigError lists what exists."""
+    if ":" in name:
+        found = own.load_class(name)
+        if not (isinstance(found, type) and issubclass(found, Recipe)):
+            raise ConfigError(f"{name} is not a Recipe: {found!r}")
+        return found
     if name not in _RECIPES:
-        raise ConfigError(f"unknown recipe {name!r}; there are: {', '.join(recipe_names())}")
-    module, _, attribute = _RECIPES[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+        known = ", ".join(recipe_names())
+        raise ConfigError(f"unknown recipe {name!r}; there are: {known}; or path/to/file.py:CLASS, your own")
+    return own.load_class(_RECIPES[name])
+
+
+def recipe_reference(recipe: type[Recipe]) -> str:
+    """The name by which ``find_recipe`` finds ``recipe`` again."""
+    reference = own.reference(recipe)
+    return next((name for name, known in _RECIPES.items() if known == reference), reference)
 
 
 def find_preset(recipe: type[Recipe], name: str) -> dict[str, Any]:

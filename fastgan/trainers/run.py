@@ -16,7 +16,7 @@ from . import checkpoint
 from .config import ConfigError, TrainConfig, build_config, frozen_differences, parse_assignments, read_yaml, write_yaml
 from .loop import Trainer
 from .processes import first_process, launch, make_fabric, torchrun
-from .recipe import Recipe, find_preset, find_recipe
+from .recipe import Recipe, find_preset, find_recipe, recipe_reference
 from .report import Reporter
 
 __all__ = ["load_run", "make_trainer", "resolve", "run_config", "sample_run", "start"]
@@ -87,7 +87,7 @@ def start(recipe: type[Recipe], config: TrainConfig, out: Path, *, resume: bool,
             console.print(f"resumed {path}", highlight=False)
     if first:
         out.mkdir(parents=True, exist_ok=True)
-        write_yaml(out / "config.yaml", recipe.name, config)
+        write_yaml(out / "config.yaml", recipe_reference(recipe), config)
     trainer.fabric.barrier()
     with Reporter(out, trainer.step, config.steps, trainer.images_per_step, enabled=first, console=console) as reporter:
         trainer.run(out, reporter, _lazy_metric(trainer, reporter))

@@ -46,17 +46,13 @@ class SNGAN(AdversarialRecipe):
     name = "sngan"
     Config = SNGANConfig
     # paper: the ResNet of Miyato et al., table 4, with the optimiser settings of their ResNet experiments (constant
-    # learning rate here). small: hours on a CPU, minutes on a GPU. demo: minutes on two CPU cores.
+    # learning rate here).
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {
-            "steps": 10_000, "n_dis": 2, "g_channels": 64, "d_channels": 64, "latent_dim": 64, "conditional": True,
-            "g_lr": 4e-4, "d_lr": 4e-4,
-        },
-        "demo": {
             "steps": 1000, "batch_size": 32, "n_dis": 1, "g_channels": 64, "d_channels": 32, "latent_dim": 64,
             "conditional": True, "g_lr": 4e-4, "d_lr": 8e-4, "ema_decay": 0.99, "sample_every": 250,
-            "metric_every": 0, "log_every": 25,
+            "metric_every": 500, "log_every": 25,
         },
     }  # fmt: skip
     default_preset = "small"

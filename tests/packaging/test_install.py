@@ -33,7 +33,7 @@ def test_native_extension_loads(python: Path, tmp_path: Path) -> None:
 
 
 def test_three_steps_of_training(python: Path, tmp_path: Path) -> None:
-    settings = ["--data", "digits", "--preset", "demo", "--steps", "3", "--batch-size", "8", "--device", "cpu"]
+    settings = ["--data", "digits", "--preset", "small", "--steps", "3", "--batch-size", "8", "--device", "cpu"]
     settings += ["--set", "metric_every=3", "--set", "metric_samples=64"]
     output = run(python.parent / "fastgan", "train", "sngan", *settings, "--out", "run", cwd=tmp_path)
     assert "run: 3 steps done" in output

@@ -74,7 +74,7 @@ def test_bad_values(values: dict[str, object], message: str) -> None:
 def test_unknown_names_list_what_exists() -> None:
     with pytest.raises(ConfigError, match="unknown recipe 'xgan'; there are: sngan"):
         find_recipe("xgan")
-    with pytest.raises(ConfigError, match="unknown preset 'big' of sngan; there are: paper, small, demo"):
+    with pytest.raises(ConfigError, match="unknown preset 'big' of sngan; there are: paper, small"):
         find_preset(SNGAN, "big")
 
 
@@ -102,7 +102,7 @@ def test_yaml_keeps_everything(tmp_path: Path) -> None:
 def test_resolve(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run to resume"):
         resolve("sngan", tmp_path, None, {}, resume=True)
-    _, fresh = resolve("sngan", tmp_path, "demo", {"steps": 5}, resume=False)
+    _, fresh = resolve("sngan", tmp_path, "small", {"steps": 5}, resume=False)
     assert fresh.steps == 5 and fresh.batch_size == 32
     write_yaml(tmp_path / "config.yaml", "sngan", fresh)
     with pytest.raises(ConfigError, match=r"not an empty folder.*--resume"):
@@ -114,4 +114,4 @@ def test_resolve(tmp_path: Path) -> None:
     _, resumed = resolve("sngan", tmp_path, None, {"steps": 7}, resume=True)
     assert resumed == dataclasses.replace(fresh, steps=7)
     with pytest.raises(ConfigError, match="not both"):
-        resolve("sngan", tmp_path, "demo", {}, resume=True)
+        resolve("sngan", tmp_path, "small", {}, resume=True)

@@ -1,0 +1,60 @@
+"""``python -m fastgan_bench.systems [RECIPE ...]``, in the root of a checkout, where the results go."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from fastgan.trainers.recipe import find_recipe, recipe_names
+
+from .document import document
+from .measurements import measurements
+from .row import Row, read_rows, save_picture, write_row
+from .stock import against_stock
+from .training import finished_run
+
+_RESULTS = Path("benchmarks") / "results" / "systems"
+_DOCS = Path("docs")
+_IMAGES = Path("images") / "systems"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train and measure recipes one after the other; each finished one's row is written at once."""
+    parser = argparse.ArgumentParser(prog="python -m fastgan_bench.systems", description=main.__doc__)
+    parser.add_argument("recipes", metavar="RECIPE", nargs="*", help="default: all")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs/systems"),
+        help="folder of the runs; a finished one is used again",
+    )
+    options = parser.parse_args(arguments)
+    if not (_DOCS / "recipes").is_dir():
+        parser.error(f"run it in the root of fastgan's sources: {Path.cwd()} has no {_DOCS / 'recipes'}")
+    names = options.recipes or recipe_names()
+    for name in names:
+        find_recipe(name)  # a wrong name is known before hours of training
+    console = Console()
+    for name in names:
+        console.rule(name)
+        run = finished_run(name, options.runs / name, console)
+        kinds = (*measurements(name, run.trainer.recipe.num_classes is not None), against_stock)
+        row = Row.of(run, [measure(run) for measure in kinds])
+        _print(row, console)
+        save_picture(_DOCS / _IMAGES / f"{name}.png", run)
+        write_row(_RESULTS, row)
+        (_DOCS / "systems.md").write_text(document(read_rows(_RESULTS, recipe_names()), _IMAGES))
+
+
+def _print(row: Row, console: Console) -> None:
+    for section in row.sections:
+        for name, figure in section.figures.items():
+            console.print(f"{section.title}: {name} {figure.value:.4g}", highlight=False)
+        for goal, met in section.goals.items():
+            console.print(f"{'holds' if met else 'does not hold'}: {goal}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Which figures a recipe has: a function of the finished run for each kind of them."""
+
+from __future__ import annotations
+
+from .classes import recognised_classes
+from .distances import distances
+from .likelihood import parzen_log_likelihood
+from .section import Measurement
+
+__all__ = ["measurements"]
+
+# Recipes that are not here have what every generator of images has.
+_MEASUREMENTS: dict[str, tuple[Measurement, ...]] = {
+    "gan": (distances, parzen_log_likelihood),
+}
+
+
+def measurements(recipe: str, conditional: bool) -> tuple[Measurement, ...]:
+    """What measures a run of ``recipe``, whose generator takes labels or not."""
+    if recipe in _MEASUREMENTS:
+        return _MEASUREMENTS[recipe]
+    return (distances, recognised_classes) if conditional else (distances,)

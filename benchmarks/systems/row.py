@@ -1,0 +1,85 @@
+"""A recipe's row: a JSON file, which a later command reads again, and a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fastgan
+from fastgan.trainers.images import image_grid, save_png
+
+from .section import Figure, Section
+from .training import PRESET, FinishedRun
+
+__all__ = ["Row", "read_rows", "save_picture", "write_row"]
+
+_COLUMNS, _ROWS = 10, 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one recipe."""
+
+    recipe: str
+    preset: str
+    data: str
+    seed: int
+    steps: int
+    #: ``wall`` and ``cpu``, of the training.
+    minutes: dict[str, float]
+    threads: int
+    sections: list[Section]
+    made_by: dict[str, str]
+
+    @classmethod
+    def of(cls, run: FinishedRun, sections: list[Section]) -> Row:
+        """The row of a run and what was measured of it."""
+        config = run.trainer.config
+        return cls(
+            run.trainer.recipe.name,
+            PRESET,
+            config.data,
+            config.seed,
+            config.steps,
+            {name: seconds / 60 for name, seconds in run.seconds.items()},
+            run.threads,
+            sections,
+            {"fastgan": fastgan.__version__, "torch": str(torch.__version__)},
+        )
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Row:
+        """What ``write_row`` has written."""
+        sections = [
+            Section(**part | {"figures": {name: Figure(**figure) for name, figure in part["figures"].items()}})
+            for part in content["sections"]
+        ]
+        return cls(**content | {"sections": sections})
+
+
+def write_row(folder: Path, row: Row) -> Path:
+    """Write RECIPE.json, whole or not at all."""
+    path = folder / f"{row.recipe}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(dataclasses.asdict(row), indent=2, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
+    return path
+
+
+def read_rows(folder: Path, order: list[str]) -> list[Row]:
+    """The rows there are, of the recipes in ``order``."""
+    paths = [folder / f"{name}.json" for name in order]
+    return [Row.from_json(json.loads(path.read_text())) for path in paths if path.is_file()]
+
+
+def save_picture(path: Path, run: FinishedRun) -> None:
+    """Samples of the end, labels in turn: of ten classes, each has a column."""
+    run.trained()
+    save_png(path, image_grid(run.trainer.sample(_COLUMNS * _ROWS, seed=0), _COLUMNS))

@@ -1,0 +1,47 @@
+"""A recipe on fastgan's modules and on stock ones: the same losses in float64, and images/s."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from fastgan.trainers.compare import compare_with_stock, loss_curves
+
+from .section import Figure, Section
+from .training import FinishedRun
+
+__all__ = ["against_stock"]
+
+CURVE_STEPS, CURVE_BATCH = 50, 8
+SEGMENT_STEPS, PAIRS = 3, 5
+#: Of float64's loss curves; training amplifies rounding, a mistake shows at once.
+TOLERANCE = 1e-6
+
+
+def against_stock(run: FinishedRun, curve_steps: int = CURVE_STEPS, pairs: int = PAIRS) -> Section:
+    """The curves' largest relative difference, and the median, least and greatest ratio of neighbouring segments."""
+    trainer = run.trainer
+    recipe, config = type(trainer.recipe), trainer.config
+    data, fabric = run.data, trainer.fabric
+    curves = loss_curves(
+        recipe, dataclasses.replace(config, batch_size=CURVE_BATCH, accumulate=1), data, fabric, steps=curve_steps
+    )
+    difference, step = curves.difference()
+    speed = compare_with_stock(recipe, config, data, fabric, steps=SEGMENT_STEPS, pairs=pairs)
+    low, median, high = speed.ratios()
+    return Section(
+        "Against stock modules",
+        f"Losses of the first {curve_steps} steps from one seed in float64, batches of {CURVE_BATCH}: their largest "
+        "difference, relative to the curve's largest magnitude, and the step it is reached in. Images/s of the preset "
+        f"in float32 over those of stock modules, {PAIRS} neighbouring segments of each in turns.",
+        {
+            "losses differ by": Figure(difference),
+            "in step": Figure(step),
+            "images/s, ratio": Figure(median),
+            "least": Figure(low),
+            "greatest": Figure(high),
+            "threads": Figure(torch.get_num_threads()),
+        },
+        {f"losses agree to {TOLERANCE:.0e}": difference <= TOLERANCE},
+    )

@@ -1,0 +1,131 @@
+"""The results' figures on small runs: what they tell apart, and that rows are kept. No recipe's quality is asserted."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from fastgan.data import ArrayData, open_data
+from fastgan.models.layers import fast_layers
+from fastgan.trainers.compare import LossCurves, loss_curves
+from fastgan.trainers.config import ConfigError, TrainConfig, build_config
+from fastgan.trainers.processes import make_fabric
+from fastgan.trainers.recipe import Recipe
+from fastgan.trainers.sngan import SNGAN
+from fastgan_bench.systems import __main__ as command
+from fastgan_bench.systems import training
+from fastgan_bench.systems.classes import recognised_classes, train_classifier
+from fastgan_bench.systems.distances import distances
+from fastgan_bench.systems.document import document
+from fastgan_bench.systems.generated import final_images
+from fastgan_bench.systems.row import Row, read_rows, save_picture, write_row
+from fastgan_bench.systems.section import Figure, Section
+from fastgan_bench.systems.stock import against_stock
+
+_SETTINGS = {
+    "data": "digits", "seed": 1, "steps": 8, "batch_size": 4, "latent_dim": 4, "g_channels": 4, "d_channels": 4,
+    "conditional": True, "checkpoint_every": 2, "keep_checkpoints": 4, "device": "cpu", "sample_every": 0,
+}  # fmt: skip
+
+
+def _config(recipe: type[Recipe]) -> TrainConfig:
+    return build_config(recipe.Config, _SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> training.FinishedRun:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "small_config", _config)
+        return training.finished_run("sngan", tmp_path_factory.mktemp("runs") / "sngan", Console(quiet=True))
+
+
+def test_a_finished_run_is_used_again_and_others_are_not(
+    run: training.FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [step for step, _ in run.generators()] == [0, 2, 4, 6, 8]
+    assert run.seconds["cpu"] > 0 and run.seconds["wall"] > 0
+    monkeypatch.setattr(training, "small_config", _config)
+    monkeypatch.setattr(training, "start", lambda *_, **__: pytest.fail("trained again"))
+    again = training.finished_run("sngan", run.folder, Console(quiet=True))
+    assert again.seconds == run.seconds
+    for a, b in zip(again.trained().parameters(), run.trained().parameters(), strict=True):
+        assert torch.equal(a, b)
+    monkeypatch.setattr(training, "small_config", lambda recipe: dataclasses.replace(_config(recipe), seed=2))
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        training.finished_run("sngan", run.folder.parent / "other", Console(quiet=True))
+
+
+def test_untrained_is_the_generator_before_the_first_step(run: training.FinishedRun) -> None:
+    config = run.trainer.config
+    torch.manual_seed(config.seed)
+    expected, _ = SNGAN(config, 1, 10).networks(fast_layers())
+    for a, b in zip(run.untrained.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_distances_follow_the_run(run: training.FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTGAN_DATA", str(tmp_path))
+    section = distances(run, distance_samples=40, samples=60)
+    assert list(section.figures) == [
+        "untrained", "at 1/4", "at 2/4", "at 3/4", "at the end", "precision", "recall"
+    ]  # fmt: skip
+    assert all(section.figures[name].value > 0 for name in list(section.figures)[:5])
+    assert not section.goals["precision and recall are above 0.1"]  # eight steps make no digits
+    assert distances(run, distance_samples=40, samples=60) == section  # with the real features that were kept
+
+
+def test_classifier_tells_digits_apart_and_not_noise(run: training.FinishedRun) -> None:
+    _, accuracy = train_classifier(run.data, held_out=300, epochs=8)
+    assert accuracy > 0.9
+    random = torch.randint(0, 256, (600, 1, 8, 8), dtype=torch.uint8)
+    labels = torch.arange(600) % 10
+    _, of_noise = train_classifier(ArrayData("noise", random, labels, 8), held_out=100, epochs=1)
+    assert of_noise < 0.3
+    section = recognised_classes(run, samples=40)
+    images, wanted = final_images(run, 40)
+    assert wanted is not None and len(images) == 40 and section.figures["generated"].value < 0.7
+
+
+def test_stock_comparison_sees_what_differs(run: training.FinishedRun) -> None:
+    section = against_stock(run, curve_steps=3, pairs=1)
+    assert section.figures["losses differ by"].value < 1e-9 and all(section.goals.values())
+    same = {"a": [1.0, -4.0], "b": [2.0, 2.0]}
+    assert LossCurves(same, same).difference() == (0.0, 1)
+    found, step = LossCurves({"a": [1.0, -4.0], "b": [2.0, 2.5]}, same).difference()
+    assert found == pytest.approx(0.25) and step == 2
+    assert LossCurves({"a": [1.0, float("nan")], "b": [2.0, 2.0]}, same).difference()[0] != 0.0
+
+
+def test_loss_curves_are_float64s_and_of_both_sides() -> None:
+    config = build_config(SNGAN.Config, _SETTINGS)
+    curves = loss_curves(SNGAN, config, open_data("digits"), make_fabric("cpu", 1), steps=2)
+    assert curves.fast.keys() == curves.stock.keys() == {"loss/discriminator", "loss/generator"}
+    assert torch.get_default_dtype() == torch.float32
+    assert any(torch.tensor(v, dtype=torch.float64).float().double().tolist() != v for v in curves.fast.values())
+
+
+def test_rows_are_written_read_and_shown(run: training.FinishedRun, tmp_path: Path) -> None:
+    sections = [
+        Section("Kind", "A note.", {"one": Figure(12.3456), "two": Figure(-230.12, 1.7)}, {"it is so": True}),
+        Section("Other kind", "Other note.", {"three": Figure(3e-10)}, {"it is not so": False}),
+    ]
+    row = Row.of(run, sections)
+    write_row(tmp_path, row)
+    assert read_rows(tmp_path, ["gan", "sngan"]) == [row]
+    page = document(read_rows(tmp_path, ["sngan"]), Path("images"))
+    assert "| sngan | 12.35 | -230.1 ± 1.7 |" in page and "| sngan | 3e-10 |" in page
+    assert "- sngan: it does not hold that it is not so" in page and "](images/sngan.png)" in page
+    save_picture(tmp_path / "sngan.png", run)
+    assert (tmp_path / "sngan.png").stat().st_size < 120_000
+
+
+def test_wrong_names_and_places_are_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="unknown recipe 'xgan'"):
+        command.main(["gan", "xgan"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        command.main(["gan"])
