@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from .bounds import bounds, sharpness, sharpness_beside_vae
 from .classes import recognised_classes
 from .distances import distances
+from .growth import distances_by_resolution
 from .likelihood import parzen_log_likelihood
 from .section import Measurement
+from .translations import translations
 
 __all__ = ["measurements"]
 
 # Recipes that are not here have what every generator of images has.
 _MEASUREMENTS: dict[str, tuple[Measurement, ...]] = {
     "gan": (distances, parzen_log_likelihood),
+    "progan": (distances, distances_by_resolution),
+    "stargan": (translations,),
+    "unit": (translations,),
+    "vae": (bounds, sharpness),
+    "cvae": (bounds, sharpness, recognised_classes),
+    "vaegan": (distances, sharpness_beside_vae),
 }
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 
 import fastgan
-from fastgan.trainers.images import image_grid, save_png
+from fastgan.trainers.images import save_png
 
 from .section import Figure, Section
 from .training import PRESET, FinishedRun
 
 __all__ = ["Row", "read_rows", "save_picture", "write_row"]
 
-_COLUMNS, _ROWS = 10, 5
+_PICTURED = 50
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,6 @@ def read_rows(folder: Path, order: list[str]) -> list[Row]:
 
 
 def save_picture(path: Path, run: FinishedRun) -> None:
-    """Samples of the end, labels in turn: of ten classes, each has a column."""
+    """What the recipe shows of the end; of ten classes, each has a column."""
     run.trained()
-    save_png(path, image_grid(run.trainer.sample(_COLUMNS * _ROWS, seed=0), _COLUMNS))
+    save_png(path, run.trainer.picture(_PICTURED, seed=0))

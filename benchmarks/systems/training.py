@@ -23,8 +23,8 @@ from fastgan.trainers.run import make_trainer, run_config, start
 __all__ = ["PRESET", "FinishedRun", "finished_run"]
 
 PRESET = "small"
-#: Checkpoints in the course of a run, evenly spaced; the last is its end.
-CHECKPOINTS = 4
+#: Checkpoints in the course of a run, evenly spaced; the last is its end. Progressive growing has as many phases.
+CHECKPOINTS = 5
 
 
 class FinishedRun:
