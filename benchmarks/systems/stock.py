@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from fastgan.trainers.compare import compare_with_stock, loss_curves
+from fastgan.trainers.progan import ProGANConfig
 
 from .section import Figure, Section
 from .training import FinishedRun
@@ -28,6 +29,8 @@ def against_stock(run: FinishedRun, curve_steps: int = CURVE_STEPS, pairs: int =
         recipe, dataclasses.replace(config, batch_size=CURVE_BATCH, accumulate=1), data, fabric, steps=curve_steps
     )
     difference, step = curves.difference()
+    if isinstance(config, ProGANConfig):
+        config = dataclasses.replace(config, first_size=config.image_size)  # its first steps are at a lower resolution
     speed = compare_with_stock(recipe, config, data, fabric, steps=SEGMENT_STEPS, pairs=pairs)
     low, median, high = speed.ratios()
     return Section(
