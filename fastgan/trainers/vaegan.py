@@ -68,7 +68,7 @@ class VAEGAN(AdversarialRecipe):
         "small": {
             "image_size": 32, "steps": 2000, "batch_size": 32, "channels": 16, "hidden": 256, "latent_dim": 32,
             "d_channels": 8, "d_hidden": 128, "loss": "non_saturating", "beta": 0.1, "gamma": 0.1, "g_lr": 1e-3,
-            "d_lr": 2e-4, "ema_decay": 0.99, "metric_every": 500, "sample_every": 250, "log_every": 50,
+            "d_lr": 2e-4, "ema_decay": 0.99, "metric_every": 1000, "sample_every": 250, "log_every": 50,
         },
     }  # fmt: skip
     default_preset = "small"
