@@ -41,9 +41,9 @@ class StyleGAN2(AdversarialRecipe):
             "ema_images": 500_000.0, "ema_rampup": 0.05, "augment": "ada", "mirror": False,
         },
         "small": {
-            "image_size": 32, "steps": 1500, "batch_size": 32, "latent_dim": 64, "w_dim": 64, "mapping_layers": 2,
-            "channel_base": 512, "channel_max": 64, "gamma": 0.05, "mirror": False, "ema_images": 2000.0,
-            "ema_rampup": 0.1, "sample_every": 250, "metric_every": 500, "log_every": 25,
+            "image_size": 32, "steps": 3000, "batch_size": 32, "latent_dim": 64, "w_dim": 64, "mapping_layers": 2,
+            "g_lr": 4e-3, "d_lr": 4e-3, "channel_base": 256, "channel_max": 64, "path_weight": 0.2, "gamma": 0.3,
+            "mirror": False, "ema_images": 4000.0, "ema_rampup": 0.1, "metric_every": 1000, "log_every": 25,
         },
     }  # fmt: skip
     default_preset = "small"
