@@ -18,7 +18,8 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 from fastgan.functional import spectral_norm_group
-from fastgan.models.biggan import BigGANDiscriminator, SelfAttention
+from fastgan.models.attention import SelfAttention
+from fastgan.models.biggan import BigGANDiscriminator
 from fastgan.models.layers import Layers, stock_layers
 from fastgan.models.sngan import SNGANDiscriminator
 from fastgan.nn import SNConv2d, SNEmbedding, SNLinear
