@@ -71,9 +71,9 @@ class UNIT(TranslationRecipe):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {
-            "image_size": 32, "steps": 1500, "batch_size": 16, "g_channels": 24, "d_channels": 32, "blocks": 2,
-            "halvings": 3, "g_lr": 4e-4, "d_lr": 4e-4, "decay_from": 0.5, "ema_decay": 0.99, "sample_every": 250,
-            "metric_every": 250, "log_every": 25,
+            "image_size": 32, "steps": 700, "batch_size": 8, "g_channels": 16, "d_channels": 32, "blocks": 2,
+            "halvings": 3, "g_lr": 1e-3, "d_lr": 2e-4, "decay_from": 0.5, "ema_decay": 0.99, "sample_every": 100,
+            "metric_every": 100, "log_every": 50,
         },
     }  # fmt: skip
     default_preset = "small"
