@@ -143,8 +143,10 @@ def test_full_disk_gets_one_line_and_keeps_the_checkpoint(tmp_path: Path) -> Non
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result
-    assert "step-00000002.tmp: cannot be written" in result.output.splitlines()[-1]
-    assert checkpoint.latest(out / "checkpoints") == out / "checkpoints" / "step-00000001.safetensors"
+    error, good = result.output.splitlines()[-1], out / "checkpoints" / "step-00000001.safetensors"
+    assert "step-00000002.safetensors: cannot be written" in error
+    assert error.endswith(f"the last good checkpoint is {good}")
+    assert checkpoint.latest(out / "checkpoints") == good
 
 
 def test_data_list_shows_where_each_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
