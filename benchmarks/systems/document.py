@@ -46,7 +46,10 @@ def _runs(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]  # fmt: skip
-    text = "Minutes are of the training alone, by the clock and of processors (user and system time)."
+    text = (
+        "Minutes are of the training alone, by the clock, which other work on the machine lengthens, and of processors "
+        "(user and system time)."
+    )
     head = ["recipe", "data", "seed", "steps", "minutes", "processor minutes", "threads"]
     return f"## Runs\n\n{text}\n\n{_table(head, cells)}\n"
 

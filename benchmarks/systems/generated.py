@@ -31,17 +31,18 @@ def extract(images: Tensor) -> Tensor:
     return torch.cat([network()(chunk) for chunk in images.split(_CHUNK)])
 
 
-def real_indices(data: ImageData, n: int) -> Tensor:
-    """Which ``n`` images are compared with; all where there are no more."""
-    return torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:n]
+def real_indices(data: ImageData, n: int, after: int = 0) -> Tensor:
+    """Which ``n`` images are compared with, ``after`` others; all where there are no more."""
+    return torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[after : after + n]
 
 
-def real_features(data: ImageData, n: int) -> Tensor:
-    """Features of ``n`` real images, kept for the next recipe on the same data."""
-    key = {"version": 1, "images": f"{data.name} {data.fingerprint()}", "first": n, "features": network().title}
+def real_features(data: ImageData, n: int, after: int = 0) -> Tensor:
+    """Features of ``real_indices``, kept for the next recipe on the same data."""
+    images = {"images": f"{data.name} {data.fingerprint()}", "n": n, "after": after}
+    key = {"version": 1, **images, "features": network().title}
     found = cache.load(key)
     if found is None:
-        found = extract(data.batch(real_indices(data, n))[0])
+        found = extract(data.batch(real_indices(data, n, after))[0])
         cache.save(key, found)
     return found
 
