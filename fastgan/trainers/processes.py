@@ -96,12 +96,12 @@ def watch_processes(fabric: Fabric, checkpoints: Path) -> Iterator[None]:
         ) from error
 
 
-def share_statistics(*networks: nn.Module) -> None:
+def share_statistics(*networks: nn.Module | None) -> None:
     """Let fastgan's batch norms take their statistics over the images of all processes; stock ones cannot on CPUs."""
     import torch.distributed as dist
 
     for network in networks:
-        for module in network.modules():
+        for module in () if network is None else network.modules():
             if hasattr(module, "process_group"):
                 vars(module)["process_group"] = dist.group.WORLD
 
