@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from fastgan.trainers.config import build_config
-from fastgan.trainers.progan import ProGAN, ProGANConfig
+from fastgan.trainers.progan import ProGAN
 from fastgan.trainers.run import make_trainer
+from tests.trainers import tiny
 from tests.trainers.test_progan import GROWING
-from tests.trainers.test_recipes import _COMMON, _TINY
 
 
 def main() -> None:
-    trainer = make_trainer(ProGAN, build_config(ProGANConfig, _COMMON, _TINY["progan"], GROWING, {"processes": 2}))
+    trainer = make_trainer(ProGAN, tiny.config("progan", GROWING, {"processes": 2}))
     modules = {"generator": trainer.generator.module, "discriminator": trainer.discriminator.module}
     start = {
         f"{k}.{name}": p.detach().clone() for k, module in modules.items() for name, p in module.named_parameters()

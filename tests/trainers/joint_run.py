@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from fastgan.data import open_data
-from fastgan.trainers.config import build_config
 from fastgan.trainers.loop import Trainer
 from fastgan.trainers.processes import launch, make_fabric
 from fastgan.trainers.recipe import find_recipe
 from fastgan.trainers.state import module_tensors
-from tests.trainers.test_recipes import _COMMON, _TINY
+from tests.trainers import tiny
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -44,7 +43,7 @@ def train(name: str, fabric: Fabric, **values: Any) -> dict[str, Tensor]:
                     group["lr"] = lr
 
     settings = {"precision": "64-true", "batch_size": BATCH // fabric.world_size, "processes": fabric.world_size}
-    config = build_config(recipe.Config, _COMMON, _TINY[name], settings | values)
+    config = tiny.config(name, settings | values)
     trainer = Trainer(Descending, config, open_data(config.data, image_size=config.image_size), fabric)
     for module in (m for network in trainer._modules().values() for m in network.modules()):
         if "StdDev" in type(module).__name__:

@@ -22,11 +22,10 @@ from rich.console import Console
 
 from fastgan.data import open_data
 from fastgan.trainers import checkpoint
-from fastgan.trainers.config import build_config
 from fastgan.trainers.loop import Trainer
 from fastgan.trainers.recipe import find_recipe
 from fastgan.trainers.run import start
-from tests.trainers.test_recipes import _COMMON, _TINY
+from tests.trainers import tiny
 
 _ROUTINE: dict[str, Any] = {"n_dis": 1, "checkpoint_every": 1, "log_every": 1, "sample_every": 3, "metric_every": 0}
 
@@ -40,7 +39,7 @@ def _fork(name: str, out: Path, steps: int, ready: int | None = None) -> int:
     try:
         torch.set_num_threads(1)
         recipe = find_recipe(name)
-        config = build_config(recipe.Config, _COMMON, _TINY[name], _ROUTINE, {"steps": steps})
+        config = tiny.config(name, _ROUTINE, {"steps": steps})
         if ready is not None:
             update = Trainer.update
             Trainer.update = lambda trainer: os.write(ready, b".") and update(trainer)  # type: ignore[method-assign]

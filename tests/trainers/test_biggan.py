@@ -15,7 +15,7 @@ from fastgan.trainers.loop import Trainer
 from fastgan.trainers.orthogonal import orthogonal_regularization
 from fastgan.trainers.run import load_run
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_paper_presets_are_the_published_ones() -> None:
@@ -33,7 +33,7 @@ def test_paper_presets_are_the_published_ones() -> None:
 def test_a_step_of_the_paper_presets(preset: str) -> None:
     """With the networks' whole depth, 128×128 and attention, narrowed from 96 and 128, batches of 2 in 2 parts."""
     narrow = {"data": "digits", "batch_size": 2, "accumulate": 2, "g_channels": 8, "d_channels": 8, "n_dis": 1}
-    trainer = _trainer("biggan", **build_config(BigGANConfig, BigGAN.presets[preset]).__dict__ | narrow)
+    trainer = tiny.trainer("biggan", **build_config(BigGANConfig, BigGAN.presets[preset]).__dict__ | narrow)
     losses = trainer.update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_orthogonal_regularisation_is_the_papers(shape: tuple[int, ...]) -> None
 
 
 def test_generator_loss_regularises_all_weights_but_the_embedding() -> None:
-    trainer = _trainer("biggan", precision="64-true", orthogonal=0.3)
+    trainer = tiny.trainer("biggan", precision="64-true", orthogonal=0.3)
     images, labels = trainer._batch()
     found = []
     for weight in (0.3, 0.0):
@@ -81,7 +81,7 @@ def _latents(trainer: Trainer) -> tuple[list[torch.Tensor], torch.Tensor]:
 
 
 def test_noise_of_samples_is_truncated() -> None:
-    trainer = _trainer("biggan", standing_batches=0, truncation=0.5)
+    trainer = tiny.trainer("biggan", standing_batches=0, truncation=0.5)
     (latent,), _ = _latents(trainer)
     assert latent.shape == (50, 4) and 0.45 < latent.abs().max() <= 0.5
     trainer.config.truncation = 0.0
@@ -91,7 +91,7 @@ def test_noise_of_samples_is_truncated() -> None:
 
 @pytest.mark.parametrize("stock", [False, True])
 def test_samples_use_the_mean_statistics_of_some_batches(stock: bool) -> None:
-    trainer = _trainer("biggan", precision="64-true", standing_batches=3, stock=stock)
+    trainer = tiny.trainer("biggan", precision="64-true", standing_batches=3, stock=stock)
     for _ in range(2):
         trainer.update()
     generator, recipe = trainer.ema.module, trainer.recipe
@@ -123,7 +123,7 @@ def test_samples_use_the_mean_statistics_of_some_batches(stock: bool) -> None:
 
 
 def test_sampling_settings_can_be_given_to_a_finished_run(tmp_path: Path) -> None:
-    trainer = _trainer("biggan", steps=1, log_every=1)
+    trainer = tiny.trainer("biggan", steps=1, log_every=1)
     trainer.update()
     trainer.save(tmp_path / "checkpoints")
     write_yaml(tmp_path / "config.yaml", "biggan", trainer.config)

@@ -8,7 +8,7 @@ import torch
 from fastgan.trainers.config import ConfigError, build_config
 from fastgan.trainers.dcgan import DCGAN, DCGANConfig
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_paper_preset_is_the_papers() -> None:
@@ -21,7 +21,7 @@ def test_paper_preset_is_the_papers() -> None:
 
 
 def test_a_step_of_the_paper_preset() -> None:
-    trainer = _trainer("dcgan", **build_config(DCGANConfig).__dict__ | {"data": "digits", "batch_size": 2})
+    trainer = tiny.trainer("dcgan", **build_config(DCGANConfig).__dict__ | {"data": "digits", "batch_size": 2})
     losses = trainer.update()
     assert all(loss.isfinite() for loss in losses.values())
     assert trainer.generator.module(torch.rand(2, 100)).shape == (2, 1, 64, 64)

@@ -14,7 +14,7 @@ from fastgan.trainers.loop import NonFiniteLossError, Trainer
 from fastgan.trainers.recipe import Recipe, find_recipe
 from fastgan.trainers.report import Reporter
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 class _InfiniteGradient(torch.autograd.Function):
@@ -52,7 +52,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, name: str, path: str, spoil: Callable,
         spoil(step, discriminator, path)
 
     monkeypatch.setattr(recipe, "prepare", spoiled)
-    trainer: Trainer = _trainer(name, steps=9, log_every=9, metric_every=0, sample_every=0, n_dis=1, **values)
+    trainer: Trainer = tiny.trainer(name, steps=9, log_every=9, metric_every=0, sample_every=0, n_dis=1, **values)
     with (
         pytest.raises(NonFiniteLossError) as error,
         Reporter(out, 0, 9, trainer.images_per_step, enabled=True) as reporter,

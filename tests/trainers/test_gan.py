@@ -13,7 +13,7 @@ from fastgan.trainers.config import ConfigError, build_config
 from fastgan.trainers.gan import GAN, GANConfig
 from fastgan.trainers.parzen import ParzenEvaluator
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_paper_preset_is_the_published_one() -> None:
@@ -31,7 +31,9 @@ def test_paper_preset_is_the_published_one() -> None:
 
 
 def test_a_step_of_the_paper_preset() -> None:
-    trainer = _trainer("gan", **build_config(GANConfig).__dict__ | {"data": "digits", "held_out": 8, "batch_size": 4})
+    trainer = tiny.trainer(
+        "gan", **build_config(GANConfig).__dict__ | {"data": "digits", "held_out": 8, "batch_size": 4}
+    )
     losses = trainer.update()
     assert losses["loss/discriminator"].item() == pytest.approx(2 * math.log(2), abs=0.2)
     assert losses["loss/generator"].item() == pytest.approx(math.log(2), abs=0.2)
@@ -41,12 +43,12 @@ def test_losses_by_name() -> None:
     """Minimax is minus the other one at logit zero, and saturates where the discriminator is sure."""
     losses = {}
     for name in ("minimax", "non_saturating"):
-        trainer = _trainer("gan", loss=name)
+        trainer = tiny.trainer("gan", loss=name)
         losses[name] = trainer.update()["loss/generator"].item()
     assert losses["minimax"] == pytest.approx(-math.log(2), abs=0.1)
     assert losses["non_saturating"] == pytest.approx(math.log(2), abs=0.1)
     with pytest.raises(ConfigError, match="unknown loss 'maximin'; there are: non_saturating, minimax"):
-        _trainer("gan", loss="maximin")
+        tiny.trainer("gan", loss="maximin")
 
 
 def test_noise_is_uniform_with_variance_1() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from fastgan.trainers.report import Reporter
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def _resident() -> int:
@@ -26,7 +26,7 @@ def test_memory_stays_flat_for_500_steps(tmp_path: Path) -> None:
     """With checkpoints, samples and scalars on the way; the losses wait in a list, but not for ever."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    trainer = _trainer(
+    trainer = tiny.trainer(
         "sngan", n_dis=1, steps=521, log_every=20, checkpoint_every=100, sample_every=100, metric_every=0
     )
     found = []

@@ -19,8 +19,8 @@ from fastgan.trainers.loop import Trainer
 from fastgan.trainers.progan import ProGAN, ProGANConfig
 from fastgan.trainers.run import load_run
 
+from . import tiny
 from .runs import run_python
-from .test_recipes import _COMMON, _TINY, _state, _trainer
 
 # 8×8 for 3 steps, then 16×16: a fade of 3 steps and 3 steps more.
 GROWING: dict[str, Any] = {"image_size": 16, "first_size": 8, "phase_steps": 3}
@@ -51,7 +51,7 @@ def test_paper_preset_is_the_published_one() -> None:
 def test_a_step_of_the_paper_preset() -> None:
     """At the paper's widths, in the middle of the fade of 16×16, in batches of 2."""
     paper = ProGANConfig().__dict__ | {"data": "digits", "batch_size": 2, "image_size": 16}
-    trainer = _trainer("progan", **paper)
+    trainer = tiny.trainer("progan", **paper)
     trainer.step = 175_000
     losses = trainer.update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
@@ -59,7 +59,7 @@ def test_a_step_of_the_paper_preset() -> None:
 
 
 def test_growth_follows_the_step() -> None:
-    trainer = _trainer("progan", **GROWING)
+    trainer = tiny.trainer("progan", **GROWING)
     sizes, remembered = [], []
     for _ in range(9):
         trainer.update()
@@ -73,7 +73,7 @@ def test_growth_follows_the_step() -> None:
 
 @pytest.mark.parametrize("stock", [False, True])
 def test_a_fade_in_mixed_precision(stock: bool) -> None:
-    trainer = _trainer("progan", precision="bf16-mixed", stock=stock, **GROWING)
+    trainer = tiny.trainer("progan", precision="bf16-mixed", stock=stock, **GROWING)
     trainer.step = 5
     losses = trainer.update()
     assert trainer.recipe.growth.alpha == pytest.approx(2 / 3)  # type: ignore[attr-defined]
@@ -83,22 +83,22 @@ def test_a_fade_in_mixed_precision(stock: bool) -> None:
 @pytest.mark.parametrize("saved_at", [2, 4, 5, 6])
 def test_resuming_in_the_middle_of_a_fade(saved_at: int, tmp_path: Path) -> None:
     """Bit for bit, whether the fade has begun, is under way or ends; samples included."""
-    trainer = _trainer("progan", **GROWING)
+    trainer = tiny.trainer("progan", **GROWING)
     while trainer.step < saved_at:
         trainer.update()
     trainer.save(tmp_path)
     samples = trainer.sample(4, seed=1)
     while trainer.step < 8:
         trainer.update()
-    expected = _state(trainer)
-    again = _trainer("progan", **GROWING)
+    expected = tiny.state(trainer)
+    again = tiny.trainer("progan", **GROWING)
     path = checkpoint.latest(tmp_path)
     assert path is not None
     again.load(path)
     assert torch.equal(again.sample(4, seed=1), samples)
     while again.step < 8:
         again.update()
-    found = _state(again)
+    found = tiny.state(again)
     assert found.keys() == expected.keys()
     assert [key for key in found if not torch.equal(found[key], expected[key])] == []
 
@@ -106,7 +106,7 @@ def test_resuming_in_the_middle_of_a_fade(saved_at: int, tmp_path: Path) -> None
 @pytest.mark.parametrize("stock", [False, True])
 def test_losses_are_the_papers(stock: bool) -> None:
     """WGAN-GP on images as a fade shows them, and the drift; appendix A.1 and the authors' code."""
-    trainer = _trainer("progan", precision="64-true", stock=stock, drift_weight=0.3, **GROWING)
+    trainer = tiny.trainer("progan", precision="64-true", stock=stock, drift_weight=0.3, **GROWING)
     trainer.recipe.growth.value = 1.25  # type: ignore[attr-defined]
     generator, discriminator = trainer.generator.module, trainer.discriminator.module
     images, labels = trainer._batch()
@@ -130,7 +130,7 @@ def test_losses_are_the_papers(stock: bool) -> None:
 
 
 def _run(out: Path, **values: Any) -> None:
-    settings = _COMMON | _TINY["progan"] | GROWING | {"sample_every": 0, "metric_every": 0, "held_out": 0} | values
+    settings = tiny.settings("progan") | GROWING | {"sample_every": 0, "metric_every": 0, "held_out": 0} | values
     options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     result = CliRunner().invoke(app, ["train", "progan", "--out", str(out), *options])
     assert result.exit_code == 0, result.output
@@ -161,7 +161,7 @@ def test_two_processes_grow() -> None:
 
 
 def test_distances_are_measured_at_the_resolution_of_the_time() -> None:
-    trainer = _trainer("progan", **GROWING)
+    trainer = tiny.trainer("progan", **GROWING)
     data = open_data("digits", image_size=16)
     evaluator = trainer.recipe.evaluator(data, None, 40, torch.device("cpu"))
     assert isinstance(evaluator, GrowthEvaluator) and evaluator.title.endswith("at the resolution of the time")

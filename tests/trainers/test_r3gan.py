@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from fastgan.trainers.config import ConfigError, build_config
 from fastgan.trainers.r3gan import R3GAN, R3GANConfig
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_paper_preset_is_the_published_one() -> None:
@@ -26,13 +26,13 @@ def test_paper_preset_is_the_published_one() -> None:
 
 
 def test_a_step_of_the_paper_preset() -> None:
-    trainer = _trainer("r3gan", **R3GANConfig().__dict__ | {"data": "digits", "batch_size": 2, "image_size": 32})
+    trainer = tiny.trainer("r3gan", **R3GANConfig().__dict__ | {"data": "digits", "batch_size": 2, "image_size": 32})
     losses = trainer.update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
 
 
 def test_schedule_is_a_cosine() -> None:
-    trainer = _trainer("r3gan", burn_in=4)
+    trainer = tiny.trainer("r3gan", burn_in=4)
     for step, rest in ((0, 1.0), (1, (1 + math.cos(math.pi / 4)) / 2), (2, 0.5), (4, 0.0), (9, 0.0)):
         networks = trainer.g_optimizer.optimizer, trainer.d_optimizer.optimizer, trainer.discriminator.module
         trainer.recipe.prepare(step, *networks)
@@ -46,7 +46,7 @@ def test_schedule_is_a_cosine() -> None:
 @pytest.mark.parametrize("stock", [False, True])
 def test_losses_are_the_papers(stock: bool) -> None:
     """Relativistic pairs, and γ/2 of the squared gradients at real and at generated images; equations 2 to 4."""
-    trainer = _trainer("r3gan", precision="64-true", stock=stock, gamma=0.7)
+    trainer = tiny.trainer("r3gan", precision="64-true", stock=stock, gamma=0.7)
     with torch.no_grad():
         for block in (m for net in (trainer.generator, trainer.discriminator) for m in net.modules()):
             if hasattr(block, "conv3"):
@@ -72,7 +72,7 @@ def test_losses_are_the_papers(stock: bool) -> None:
 
 
 def test_penalties_take_four_passes() -> None:
-    trainer = _trainer("r3gan")
+    trainer = tiny.trainer("r3gan")
     trainer.update()
     explanations = trainer.discriminator.module.explain()
     assert {points: e.path for points, e in explanations.items()} == {"real": "four passes", "fake": "four passes"}

@@ -13,40 +13,10 @@ from lightning.fabric.plugins import MixedPrecision
 from fastgan.data import open_data
 from fastgan.trainers import checkpoint
 from fastgan.trainers.compare import compare_with_stock
-from fastgan.trainers.config import build_config
 from fastgan.trainers.loop import Trainer
 from fastgan.trainers.recipe import find_recipe, recipe_names
-from fastgan.trainers.state import optimizer_state
 
-_COMMON: dict[str, Any] = {"data": "digits", "batch_size": 4, "device": "cpu", "latent_dim": 4, "held_out": 8}
-_TINY: dict[str, dict[str, Any]] = {
-    "sngan": {"g_channels": 4, "d_channels": 4, "seed": 1},
-    "gan": {"g_channels": 8, "d_channels": 4, "image_size": 8, "metric_samples": 16, "optimizer": "adam"},
-    "wgan": {"g_channels": 4, "d_channels": 4, "image_size": 16},
-    "wgan-gp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
-    "wgan-lp": {"g_channels": 4, "d_channels": 4, "n_dis": 2},
-    "biggan": {
-        "g_channels": 2,
-        "d_channels": 2,
-        "image_size": 32,
-        "embedding_dim": 4,
-        "attention": 16,
-        "ema_start": 2,
-        "n_dis": 1,
-        "accumulate": 1,
-        "standing_batches": 2,
-    },
-    "sagan": {"g_channels": 2, "d_channels": 2, "image_size": 32, "attention": 16},
-    "r3gan": {"channels": 8, "blocks": 1, "image_size": 8, "g_lr": 1e-3, "d_lr": 1e-3, "burn_in": 4},
-    "stargan": {"g_channels": 4, "d_channels": 4, "blocks": 1, "halvings": 2, "image_size": 8},
-    "unit": {"g_channels": 4, "d_channels": 4, "blocks": 1, "halvings": 2, "image_size": 8, "held_out": 40},
-    "progan": {"channels": 8, "channel_base": 64, "image_size": 8, "phase_steps": 1},
-    "dcgan": {"g_channels": 4, "d_channels": 4, "image_size": 16},
-    "vae": {"networks": "conv", "channels": 4, "hidden": 8, "image_size": 8, "optimizer": "adam"},
-    "cvae": {"hidden": 8, "image_size": 8, "likelihood": "gaussian"},
-    "vaegan": {"channels": 4, "hidden": 8, "d_channels": 4, "d_hidden": 8, "image_size": 8, "gamma": 0.1},
-    "stylegan2": {"image_size": 8, "w_dim": 6, "channel_base": 64, "path_every": 2, "augment": "ada"},
-}
+from . import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -55,23 +25,6 @@ def _one_thread() -> Any:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def _trainer(name: str, fabric: Fabric | None = None, **values: Any) -> Trainer:
-    recipe = find_recipe(name)
-    common = {key: value for key, value in _COMMON.items() if hasattr(recipe.Config, key)}
-    config = build_config(recipe.Config, common, _TINY[name], values)
-    data = open_data(config.data, image_size=config.image_size)
-    if fabric is None:
-        fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)  # type: ignore[arg-type]
-    return Trainer(recipe, config, data, fabric)
-
-
-def _state(trainer: Trainer) -> dict[str, torch.Tensor]:
-    tensors = {f"{k}.{name}": t.clone() for k, m in trainer._modules().items() for name, t in m.state_dict().items()}
-    for prefix, optimizer in trainer._optimizers().items():
-        tensors |= {name: t.clone() for name, t in optimizer_state(prefix, optimizer)[0].items()}
-    return tensors | {"rng": torch.get_rng_state()}
 
 
 def _assert_moved(trainer: Trainer, start: dict[str, torch.Tensor]) -> None:
@@ -87,7 +40,7 @@ def _assert_moved(trainer: Trainer, start: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_first_step_is_that_of_stock_modules(name: str) -> None:
     """The losses and all gradients, to 1e-9 in float64."""
-    trainer = _trainer(name)
+    trainer = tiny.trainer(name)
     recipe, config, data = find_recipe(name), trainer.config, open_data("digits", image_size=trainer.config.image_size)
     found = compare_with_stock(recipe, config, data, trainer.fabric, steps=1, pairs=1)
     assert found.differences[torch.float64] <= 1e-9
@@ -95,20 +48,20 @@ def test_first_step_is_that_of_stock_modules(name: str) -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_resumed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
-    trainer = _trainer(name)
+    trainer = tiny.trainer(name)
     for _ in range(2):
         trainer.update()
     trainer.save(tmp_path)
     for _ in range(2):
         trainer.update()
-    expected = _state(trainer)
-    again = _trainer(name)
+    expected = tiny.state(trainer)
+    again = tiny.trainer(name)
     path = checkpoint.latest(tmp_path)
     assert path is not None
     again.load(path)
     for _ in range(2):
         again.update()
-    found = _state(again)
+    found = tiny.state(again)
     assert found.keys() == expected.keys()
     assert [key for key in found if not torch.equal(found[key], expected[key])] == []
 
@@ -116,8 +69,8 @@ def test_resumed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_weight_learns_in_mixed_precision_and_in_parts(name: str) -> None:
     """In bfloat16 with two parts a batch: finite losses, float32 weights, and each has moved."""
-    trainer = _trainer(name, precision="bf16-mixed", accumulate=2)
-    start = _state(trainer)
+    trainer = tiny.trainer(name, precision="bf16-mixed", accumulate=2)
+    start = tiny.state(trainer)
     for _ in range(3):
         losses = trainer.update()
     assert all(loss.isfinite() for loss in losses.values())
@@ -126,7 +79,7 @@ def test_every_weight_learns_in_mixed_precision_and_in_parts(name: str) -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_samples_are_images_and_repeat(name: str) -> None:
-    trainer = _trainer(name)
+    trainer = tiny.trainer(name)
     trainer.update()
     images = trainer.sample(6, seed=3)
     size = trainer.config.image_size
@@ -139,8 +92,8 @@ def test_every_weight_learns_in_float16(name: str) -> None:
     """With scaled losses, under torch.autocast("cpu", torch.float16), which the command line leaves to GPUs."""
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
     plugin = MixedPrecision("16-mixed", "cpu", scaler)
-    trainer = _trainer(name, Fabric(accelerator="cpu", devices=1, plugins=[plugin]), precision="16-mixed")
-    start = _state(trainer)
+    trainer = tiny.trainer(name, Fabric(accelerator="cpu", devices=1, plugins=[plugin]), precision="16-mixed")
+    start = tiny.state(trainer)
     seen: set[torch.dtype] = set()
     for module in trainer.generator.module.modules():
         if type(module) is torch.nn.Linear:

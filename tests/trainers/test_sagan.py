@@ -7,7 +7,7 @@ import torch
 from fastgan.trainers.config import build_config
 from fastgan.trainers.sagan import SAGAN, SAGANConfig
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_paper_preset_is_the_papers() -> None:
@@ -21,7 +21,7 @@ def test_paper_preset_is_the_papers() -> None:
 def test_a_step_of_the_paper_preset() -> None:
     """With the networks' whole depth at 128×128, narrowed from 64, batches of 2."""
     narrow = {"data": "digits", "batch_size": 2, "g_channels": 8, "d_channels": 8}
-    trainer = _trainer("sagan", **build_config(SAGANConfig).__dict__ | narrow)
+    trainer = tiny.trainer("sagan", **build_config(SAGANConfig).__dict__ | narrow)
     losses = trainer.update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
     with torch.no_grad():

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from fastgan.trainers.config import ConfigError, build_config
 from fastgan.trainers.stargan import StarGAN, StarGANConfig
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_paper_preset_is_the_published_one() -> None:
@@ -33,13 +33,13 @@ def test_paper_preset_is_the_published_one() -> None:
 def test_a_step_of_the_paper_preset() -> None:
     """At 128×128 and full depth, but a quarter of the widths and an eighth of the batch: a CPU's size."""
     values = StarGANConfig().__dict__ | {"data": "digits", "held_out": 8, "batch_size": 2}
-    trainer = _trainer("stargan", **values | {"g_channels": 16, "d_channels": 16, "n_dis": 1})
+    trainer = tiny.trainer("stargan", **values | {"g_channels": 16, "d_channels": 16, "n_dis": 1})
     losses = trainer.update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
 
 
 def test_rates_fall_in_the_second_half() -> None:
-    trainer = _trainer("stargan", steps=8, g_lr=1e-3, d_lr=2e-3)
+    trainer = tiny.trainer("stargan", steps=8, g_lr=1e-3, d_lr=2e-3)
     for step, part in ((0, 1.0), (4, 1.0), (5, 0.75), (7, 0.25), (8, 0.0)):
         trainer.recipe.prepare(step, trainer.g_optimizer, trainer.d_optimizer, trainer.discriminator.module)
         assert trainer.g_optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * part)
@@ -49,7 +49,9 @@ def test_rates_fall_in_the_second_half() -> None:
 @pytest.mark.parametrize("stock", [False, True])
 def test_losses_are_the_papers(stock: bool) -> None:
     """Equations 1 to 6 and 8, with the classification of one domain of several as a softmax (RaFD's)."""
-    trainer = _trainer("stargan", precision="64-true", stock=stock, flip=False, cycle_weight=7.0, penalty_weight=3.0)
+    trainer = tiny.trainer(
+        "stargan", precision="64-true", stock=stock, flip=False, cycle_weight=7.0, penalty_weight=3.0
+    )
     generator, discriminator = trainer.generator.module, trainer.discriminator.module
     images, labels = trainer._batch()
     assert labels is not None
@@ -74,7 +76,7 @@ def test_losses_are_the_papers(stock: bool) -> None:
 
 
 def test_images_of_the_target_domain_are_to_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = _trainer("stargan", flip=False, identity_weight=5.0)
+    trainer = tiny.trainer("stargan", flip=False, identity_weight=5.0)
     recipe, generator, judge = trainer.recipe, trainer.generator.module, trainer.discriminator.module
     images, labels = trainer._batch()
     assert labels is not None
@@ -88,7 +90,7 @@ def test_images_of_the_target_domain_are_to_stay_as_they_are(monkeypatch: pytest
 
 
 def test_mirrored_images_are_mirrored_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = _trainer("stargan")
+    trainer = tiny.trainer("stargan")
     images, labels = trainer._batch()
     seen: list[torch.Tensor] = []
     trainer.generator.module.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))

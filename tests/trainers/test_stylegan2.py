@@ -14,7 +14,7 @@ from fastgan.trainers import checkpoint
 from fastgan.trainers.config import ConfigError, build_config
 from fastgan.trainers.stylegan2 import StyleGAN2, StyleGAN2Config
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_paper_preset_is_the_published_one() -> None:
@@ -39,14 +39,14 @@ def test_paper_preset_is_the_published_one() -> None:
 def test_a_step_of_the_published_presets(preset: str) -> None:
     """At the published widths, on images of 16 pixels in place of 1024 or 32, and in batches of two."""
     config = build_config(StyleGAN2Config, StyleGAN2.presets[preset])
-    trainer = _trainer("stylegan2", **config.__dict__ | {"data": "digits", "batch_size": 2, "image_size": 16})
+    trainer = tiny.trainer("stylegan2", **config.__dict__ | {"data": "digits", "batch_size": 2, "image_size": 16})
     assert trainer.generator.module.synthesis.convs[4].weight.shape == (512, 512, 3, 3)
     losses = trainer.update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
 
 
 def test_lazy_regularisation_corrects_adam() -> None:
-    trainer = _trainer("stylegan2", path_every=4, r1_every=16, g_lr=2e-3, d_lr=2e-3, beta1=0.5, beta2=0.99)
+    trainer = tiny.trainer("stylegan2", path_every=4, r1_every=16, g_lr=2e-3, d_lr=2e-3, beta1=0.5, beta2=0.99)
     for optimizer, ratio in ((trainer.g_optimizer, 4 / 5), (trainer.d_optimizer, 16 / 17)):
         (group,) = optimizer.param_groups
         assert group["lr"] == pytest.approx(2e-3 * ratio)
@@ -54,7 +54,7 @@ def test_lazy_regularisation_corrects_adam() -> None:
 
 
 def test_penalties_are_due_by_the_step_and_for_all_parts_of_a_batch() -> None:
-    trainer = _trainer("stylegan2", path_every=4, r1_every=3, accumulate=2, stddev_group=2)
+    trainer = tiny.trainer("stylegan2", path_every=4, r1_every=3, accumulate=2, stddev_group=2)
     seen: list[tuple[int, bool, bool]] = []
     discriminator = trainer.discriminator.module
     trainer.generator.module.register_forward_hook(
@@ -72,7 +72,7 @@ def test_penalties_are_due_by_the_step_and_for_all_parts_of_a_batch() -> None:
 @pytest.mark.parametrize("augment", ["ada", "diffaugment", "none"])
 def test_losses_are_the_papers(stock: bool, augment: str) -> None:
     """Logistic losses; R1 at the images before they are augmented, 16 times; the path-length penalty, 4 times."""
-    trainer = _trainer(
+    trainer = tiny.trainer(
         "stylegan2", precision="64-true", stock=stock, augment=augment, gamma=0.7, r1_every=16, path_every=4,
         mirror=False, conditional=True,
     )  # fmt: skip
@@ -115,7 +115,7 @@ def test_losses_are_the_papers(stock: bool, augment: str) -> None:
 
 
 def test_adas_probability_follows_the_logits_and_is_in_the_checkpoint(tmp_path: Path) -> None:
-    trainer = _trainer("stylegan2", augment="ada", ada_images=100, ada_target=-1.0)
+    trainer = tiny.trainer("stylegan2", augment="ada", ada_images=100, ada_target=-1.0)
     augment = trainer.discriminator.module.discriminator.augment
     signs: list[float] = []
     original = augment.update
@@ -125,7 +125,7 @@ def test_adas_probability_follows_the_logits_and_is_in_the_checkpoint(tmp_path: 
     assert len(signs) == 4 and sum(signs) > -4
     assert augment.p.item() == pytest.approx(16 / 100)  # one step for the 16 images seen
     trainer.save(tmp_path)
-    again = _trainer("stylegan2", augment="ada", ada_images=100, ada_target=-1.0)
+    again = tiny.trainer("stylegan2", augment="ada", ada_images=100, ada_target=-1.0)
     path = checkpoint.latest(tmp_path)
     assert path is not None
     again.load(path)
@@ -133,16 +133,16 @@ def test_adas_probability_follows_the_logits_and_is_in_the_checkpoint(tmp_path: 
 
 
 def test_moving_average_goes_by_images() -> None:
-    recipe = _trainer("stylegan2", ema_images=1000, ema_rampup=0.0).recipe
+    recipe = tiny.trainer("stylegan2", ema_images=1000, ema_rampup=0.0).recipe
     assert recipe.ema_decay(0) == recipe.ema_decay(999) == pytest.approx(0.5 ** (4 / 1000))
-    recipe = _trainer("stylegan2", ema_images=1000, ema_rampup=0.05).recipe
+    recipe = tiny.trainer("stylegan2", ema_images=1000, ema_rampup=0.05).recipe
     assert recipe.ema_decay(0) == 0.0
     assert recipe.ema_decay(100) == pytest.approx(0.5 ** (4 / (0.05 * 400)))
     assert recipe.ema_decay(10**6) == pytest.approx(0.5 ** (4 / 1000))
 
 
 def test_samples_are_truncated() -> None:
-    trainer = _trainer("stylegan2", truncation=0.0)
+    trainer = tiny.trainer("stylegan2", truncation=0.0)
     for _ in range(2):
         trainer.update()
     images = trainer.sample(3, seed=0)
@@ -152,7 +152,7 @@ def test_samples_are_truncated() -> None:
 
 
 def test_real_images_are_mirrored_half_of_the_time() -> None:
-    trainer = _trainer("stylegan2", mirror=True, batch_size=64, r1_every=10**6)
+    trainer = tiny.trainer("stylegan2", mirror=True, batch_size=64, r1_every=10**6)
     trainer.recipe.prepare(1, trainer.g_optimizer, trainer.d_optimizer, trainer.discriminator.module)
     seen: list[torch.Tensor] = []
     trainer.discriminator.module.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))

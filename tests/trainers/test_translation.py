@@ -20,8 +20,8 @@ from fastgan.trainers.recipe import find_recipe
 from fastgan.trainers.translation import TranslationRecipe
 from fastgan.trainers.translation_score import FeatureMapDistance, TranslationEvaluator, psnr, score_translations
 
+from . import tiny
 from .emoji_file import write_emoji
-from .test_recipes import _TINY, _trainer
 
 NAMES = ("stargan", "unit")
 
@@ -33,7 +33,7 @@ def emoji(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _emoji_trainer(name: str, **values: Any) -> Trainer:
-    return _trainer(name, **{"data": "emoji-styles", "held_out": 0} | values)
+    return tiny.trainer(name, **{"data": "emoji-styles", "held_out": 0} | values)
 
 
 def _recipe(trainer: Trainer) -> TranslationRecipe:
@@ -95,8 +95,8 @@ def test_the_picture_has_source_translation_and_truth(emoji: None, monkeypatch: 
 
 def test_the_picture_without_known_pairs_has_all_translations() -> None:
     """Of the digits, one source a row and the nine other classes; of two domains, five pairs a row."""
-    assert _trainer("stargan").picture(64, seed=0).shape == (6 * 8, 10 * 8, 1)
-    assert _trainer("unit").picture(64, seed=0).shape == (6 * 8, 10 * 8, 1)
+    assert tiny.trainer("stargan").picture(64, seed=0).shape == (6 * 8, 10 * 8, 1)
+    assert tiny.trainer("unit").picture(64, seed=0).shape == (6 * 8, 10 * 8, 1)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,17 +152,17 @@ def test_feature_distance_is_that_of_unit_vectors() -> None:
 
 def test_without_known_pairs_images_must_be_held_out() -> None:
     with pytest.raises(ConfigError, match="held_out must leave images of two domains or more of digits"):
-        _trainer("stargan", held_out=0)
-    assert _trainer("stargan").recipe.metric == "Fréchet distance"
+        tiny.trainer("stargan", held_out=0)
+    assert tiny.trainer("stargan").recipe.metric == "Fréchet distance"
 
 
 def test_data_need_labels(tmp_path: Path) -> None:
     for name in NAMES:
         recipe = find_recipe(name)
         with pytest.raises(ConfigError, match=f"{name} needs labels"):
-            recipe(build_config(recipe.Config, _TINY[name]), 1, None)
+            recipe(build_config(recipe.Config, tiny.SETTINGS[name]), 1, None)
     with pytest.raises(ValueError, match="no image has label 11"):
-        _trainer("unit", second=11)
+        tiny.trainer("unit", second=11)
 
 
 def test_domains_alternate_and_no_image_is_left_out() -> None:
@@ -185,7 +185,10 @@ def test_only_emoji_styles_have_known_pairs(emoji: None) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_is_sampled_and_evaluated(name: str, emoji: None, tmp_path: Path) -> None:
-    run, values = tmp_path / "run", _TINY[name] | {"batch_size": 4, "device": "cpu", "steps": 1, "metric_every": 1}
+    run, values = (
+        tmp_path / "run",
+        tiny.SETTINGS[name] | {"batch_size": 4, "device": "cpu", "steps": 1, "metric_every": 1},
+    )
     flags = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     result = CliRunner().invoke(app, ["train", name, "--out", str(run), *flags])
     assert result.exit_code == 0, result.output

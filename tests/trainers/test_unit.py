@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from fastgan.trainers.config import ConfigError, build_config
 from fastgan.trainers.unit import UNIT, UNITConfig
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_paper_preset_is_the_published_one() -> None:
@@ -25,7 +25,7 @@ def test_paper_preset_is_the_published_one() -> None:
 def test_a_step_of_the_paper_preset() -> None:
     """At 128×128, full depth and batch, but a quarter of the widths: a CPU's size."""
     values = UNITConfig().__dict__ | {"data": "digits", "held_out": 40, "g_channels": 16, "d_channels": 16}
-    losses = _trainer("unit", **values).update()
+    losses = tiny.trainer("unit", **values).update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
 
 
@@ -33,7 +33,7 @@ def test_a_step_of_the_paper_preset() -> None:
 def test_losses_are_the_papers(stock: bool) -> None:
     """Equations 4 to 8: |x| as the Laplacian's logarithm, and the codes' squares as the divergence."""
     values = {"kl_weight": 0.3, "cycle_kl_weight": 0.7, "cycle_weight": 20.0, "adversarial_weight": 2.0}
-    trainer = _trainer("unit", precision="64-true", stock=stock, flip=False, reconstruction_weight=5.0, **values)
+    trainer = tiny.trainer("unit", precision="64-true", stock=stock, flip=False, reconstruction_weight=5.0, **values)
     generator, judges = trainer.generator.module, trainer.discriminator.module.judges
     for parameter in (*generator.encoders[1].parameters(), *generator.decoders[1].parameters()):
         parameter.data.add_(torch.randn_like(parameter), alpha=0.1)  # as in the course of training
@@ -64,7 +64,7 @@ def test_losses_are_the_papers(stock: bool) -> None:
 
 
 def test_parts_of_a_batch_have_both_domains() -> None:
-    trainer = _trainer("unit", batch_size=8, accumulate=2)
+    trainer = tiny.trainer("unit", batch_size=8, accumulate=2)
     images, labels = trainer._batch()
     for part, domains in trainer._parts(images, labels):
         assert domains is not None and len(part) == 4 and domains.tolist() == [0, 1, 0, 1]

@@ -17,7 +17,7 @@ from fastgan.trainers.config import ConfigError
 from fastgan.trainers.loop import Trainer
 from fastgan.trainers.unrolled import check_unrolled, unrolled_loss
 
-from .test_recipes import _state, _trainer
+from . import tiny
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_imagined_updates_change_only_the_generators_gradient(name: str) -> None
     """The discriminator makes its ordinary update; its buffers take no part in what is imagined."""
     found = []
     for unroll in (0, 3):
-        trainer = _trainer(name, schedule="unrolled", unroll=unroll, d_lr=1e-2)
+        trainer = tiny.trainer(name, schedule="unrolled", unroll=unroll, d_lr=1e-2)
         trainer.update()
         trainer.update()  # the first one's discriminator was the same
         found.append(trainer)
@@ -162,25 +162,25 @@ def optimiser_state(trainer: Trainer) -> list[float]:
 def test_nothing_imagined_is_alternating() -> None:
     states = []
     for schedule in ("unrolled", "alternating"):
-        trainer = _trainer("sngan", schedule=schedule, unroll=0)
+        trainer = tiny.trainer("sngan", schedule=schedule, unroll=0)
         for _ in range(2):
             trainer.update()
-        states.append(_state(trainer))
+        states.append(tiny.state(trainer))
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
 
 
 def test_resumed_run_continues_bit_for_bit(tmp_path: Path) -> None:
     options: dict[str, Any] = {"schedule": "unrolled", "unroll": 2}
-    trainer = _trainer("sngan", **options)
+    trainer = tiny.trainer("sngan", **options)
     trainer.update()
     trainer.save(tmp_path)
     trainer.update()
-    again = _trainer("sngan", **options)
+    again = tiny.trainer("sngan", **options)
     path = checkpoint.latest(tmp_path)
     assert path is not None
     again.load(path)
     again.update()
-    found, expected = _state(again), _state(trainer)
+    found, expected = tiny.state(again), tiny.state(trainer)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
@@ -203,16 +203,16 @@ def test_fused_attention_can_be_unrolled() -> None:
 def test_what_cannot_be_unrolled_is_refused() -> None:
     options: dict[str, Any] = {"schedule": "unrolled", "unroll": 1}
     with pytest.raises(ConfigError, match="fused gradient penalty have no derivatives; set stock=true"):
-        _trainer("wgan-gp", **options)
-    trainer = _trainer("wgan-gp", stock=True, **options)
+        tiny.trainer("wgan-gp", **options)
+    trainer = tiny.trainer("wgan-gp", stock=True, **options)
     assert trainer.update()["loss/generator"].isfinite()
     assert trainer.discriminator.module.calls == trainer.config.n_dis  # what is imagined does not count
     with pytest.raises(ConfigError, match="accumulate must be 1, got 2"):
-        _trainer("dcgan", accumulate=2, **options)
+        tiny.trainer("dcgan", accumulate=2, **options)
     with pytest.raises(ConfigError, match="knows the rules of SGD or Adam, not this RMSprop"):
-        _trainer("wgan", **options)
+        tiny.trainer("wgan", **options)
     with pytest.raises(ConfigError, match="unroll must be at least 0, got -1"):
-        _trainer("dcgan", unroll=-1)
+        tiny.trainer("dcgan", unroll=-1)
     network = nn.Linear(1, 1)
     with pytest.raises(ConfigError, match="not this Adam"):
         check_unrolled(trainer.config, network, Adam(network.parameters(), amsgrad=True))

@@ -17,7 +17,7 @@ from fastgan.trainers.config import ConfigError, build_config
 from fastgan.trainers.cvae import CVAEConfig
 from fastgan.trainers.vae import VAE, VAEConfig
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_a_step_of_the_paper_preset(name: str) -> None:
     assert config.optimizer == "adagrad" and config.lr in (0.01, 0.02, 0.1)
     assert config.weight_decay * 60_000 == pytest.approx(1)  # MNIST's images, a standard normal prior of the weights
     paper = {"vae": VAEConfig, "cvae": CVAEConfig}[name]().__dict__
-    trainer = _trainer(name, **paper | {"data": "digits", "held_out": 8})
+    trainer = tiny.trainer(name, **paper | {"data": "digits", "held_out": 8})
     assert trainer.update()["loss/generator"].isfinite()
     bound = held_out_bound(trainer.ema.module, trainer.recipe.likelihood, trainer.held_out)
     assert math.isfinite(bound.mean) and bound.standard_error > 0
@@ -92,10 +92,10 @@ def test_bounds_rise_to_the_log_likelihood() -> None:
 
 
 def test_loss_is_minus_the_bound_and_beta_weighs_the_divergence() -> None:
-    images, labels = _trainer("vae")._batch()
+    images, labels = tiny.trainer("vae")._batch()
     losses = []
     for beta in (1.0, 4.0):
-        trainer = _trainer("vae", beta=beta)
+        trainer = tiny.trainer("vae", beta=beta)
         generator = trainer.generator.module.eval()
         torch.manual_seed(5)
         losses.append(trainer.recipe.generator_loss(generator, None, images, labels))
@@ -107,7 +107,7 @@ def test_loss_is_minus_the_bound_and_beta_weighs_the_divergence() -> None:
 
 
 def test_evaluator_has_a_standard_error_and_repeats() -> None:
-    trainer = _trainer("vae", held_out=64)
+    trainer = tiny.trainer("vae", held_out=64)
     evaluator = trainer.recipe.evaluator(trainer.data, trainer.held_out, 50, torch.device("cpu"))
     state = torch.get_rng_state()
     value = evaluator(trainer.ema.module)
@@ -128,7 +128,7 @@ def test_evaluator_has_a_standard_error_and_repeats() -> None:
 def test_it_learns(likelihood: str) -> None:
     """The bound of images not seen rises above the likelihood of pixels that know nothing of each other."""
     shape = {"networks": "mlp", "hidden": 64, "latent_dim": 8}
-    trainer = _trainer("vae", likelihood=likelihood, batch_size=64, held_out=200, lr=3e-3, ema_decay=0.9, **shape)
+    trainer = tiny.trainer("vae", likelihood=likelihood, batch_size=64, held_out=200, lr=3e-3, ema_decay=0.9, **shape)
     before = held_out_bound(trainer.ema.module, trainer.recipe.likelihood, trainer.held_out)
     for _ in range(900):
         trainer.update()
@@ -149,7 +149,7 @@ def test_it_learns(likelihood: str) -> None:
 
 def test_cvae_samples_what_the_label_says() -> None:
     """After a short training, generated digits are nearest to the mean of the class asked for."""
-    trainer = _trainer("cvae", batch_size=64, likelihood="bernoulli", hidden=64, optimizer="adam", lr=3e-3)
+    trainer = tiny.trainer("cvae", batch_size=64, likelihood="bernoulli", hidden=64, optimizer="adam", lr=3e-3)
     for _ in range(150):
         trainer.update()
     images, labels = trainer.data.batch(torch.arange(len(trainer.data)))
@@ -176,5 +176,5 @@ def test_what_cannot_be() -> None:
     with pytest.raises(ConfigError, match="held_out must be at least 2 to measure the bound, got 0"):
         VAEConfig(held_out=0)
     with pytest.raises(ConfigError, match="n_dis must be 1 for vae, which has no discriminator"):
-        _trainer("vae", n_dis=2)
+        tiny.trainer("vae", n_dis=2)
     assert BoundEvaluator(BernoulliLikelihood(), data, 100).title.endswith("on 8 images not trained on")

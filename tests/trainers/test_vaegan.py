@@ -11,7 +11,7 @@ from fastgan.trainers.config import ConfigError, build_config
 from fastgan.trainers.sharpness import laplacian_variance, relative_sharpness
 from fastgan.trainers.vaegan import VAEGAN, VAEGANConfig
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_a_step_of_the_paper_preset() -> None:
@@ -19,7 +19,7 @@ def test_a_step_of_the_paper_preset() -> None:
     config = build_config(VAEGANConfig, VAEGAN.presets["paper"])
     assert (config.g_lr, config.d_lr, config.batch_size, config.image_size) == (3e-4, 3e-4, 64, 64)
     assert (config.loss, config.beta, config.gamma, config.latent_dim) == ("minimax", 1.0, 1e-5, 128)
-    trainer = _trainer("vaegan", **VAEGANConfig().__dict__ | {"data": "digits", "batch_size": 2, "held_out": 8})
+    trainer = tiny.trainer("vaegan", **VAEGANConfig().__dict__ | {"data": "digits", "batch_size": 2, "held_out": 8})
     losses = trainer.update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
     assert {type(o).__name__ for o in trainer._optimizers().values()} == {"RMSprop"}
@@ -29,7 +29,7 @@ def test_a_step_of_the_paper_preset() -> None:
 def test_losses_and_their_gradients_are_algorithm_1s(stock: bool) -> None:
     """Encoder: β L_prior + L_llike; decoder: γ L_llike - L_GAN; discriminator: L_GAN, of means over real and fakes."""
     gamma = 1e-2
-    trainer = _trainer("vaegan", precision="64-true", stock=stock, gamma=gamma, beta=0.5, loss="minimax")
+    trainer = tiny.trainer("vaegan", precision="64-true", stock=stock, gamma=gamma, beta=0.5, loss="minimax")
     generator, discriminator = trainer.generator.module, trainer.discriminator.module
     generator.eval()  # so that the decoder's two passes agree
     discriminator.eval()
@@ -65,7 +65,7 @@ def test_losses_and_their_gradients_are_algorithm_1s(stock: bool) -> None:
 
 def test_what_cannot_be() -> None:
     with pytest.raises(ConfigError, match="loss=relativistic pairs real and generated images"):
-        _trainer("vaegan", loss="relativistic")
+        tiny.trainer("vaegan", loss="relativistic")
     for values, message in (
         ({"conditional": True}, "conditional=true is not for vaegan"),
         ({"image_size": 28}, "image_size must be a multiple of 8, got 28"),
@@ -90,7 +90,7 @@ def test_laplacian_variance_measures_detail() -> None:
 
 
 def test_relative_sharpness_of_real_images_is_one() -> None:
-    trainer = _trainer("vaegan")
+    trainer = tiny.trainer("vaegan")
 
     class Real:
         num_classes = None

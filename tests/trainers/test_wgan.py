@@ -10,7 +10,7 @@ from fastgan.trainers.config import build_config
 from fastgan.trainers.wgan import WGAN, WGANConfig
 from fastgan.trainers.wgan_gp import WGANGP, WGANLP, WGANGPConfig
 
-from .test_recipes import _trainer
+from . import tiny
 
 
 def test_paper_presets_are_the_papers() -> None:
@@ -25,12 +25,12 @@ def test_paper_presets_are_the_papers() -> None:
 
 def test_a_step_of_the_paper_presets() -> None:
     for name, config in (("wgan-gp", WGANGPConfig()), ("wgan", WGANConfig())):
-        trainer = _trainer(name, **config.__dict__ | {"data": "digits", "batch_size": 2, "n_dis": 1})
+        trainer = tiny.trainer(name, **config.__dict__ | {"data": "digits", "batch_size": 2, "n_dis": 1})
         assert all(loss.isfinite() for loss in trainer.update().values())
 
 
 def test_weights_are_clipped_after_every_step_of_the_critic() -> None:
-    trainer = _trainer("wgan", clip=0.01, n_dis=2, d_lr=1e-3)
+    trainer = tiny.trainer("wgan", clip=0.01, n_dis=2, d_lr=1e-3)
     assert max(p.abs().max() for p in trainer.discriminator.module.parameters()) > 0.01
     trainer.update()
     largest = [p.abs().max().item() for p in trainer.discriminator.module.parameters()]
@@ -38,7 +38,7 @@ def test_weights_are_clipped_after_every_step_of_the_critic() -> None:
 
 
 def test_learning_rates_fall_to_zero() -> None:
-    trainer = _trainer("wgan-gp", steps=4, g_lr=2e-4, d_lr=4e-4)
+    trainer = tiny.trainer("wgan-gp", steps=4, g_lr=2e-4, d_lr=4e-4)
     for expected in (1, 0.75, 0.5, 0.25):
         trainer.update()
         for optimizer, lr in ((trainer.g_optimizer, 2e-4), (trainer.d_optimizer, 4e-4)):
@@ -49,7 +49,7 @@ def test_learning_rates_fall_to_zero() -> None:
 @pytest.mark.parametrize("stock", [False, True])
 def test_critic_loss_is_the_papers(name: str, kind: type[penalties.Penalty], stock: bool) -> None:
     """E D(fake) − E D(real) + λ E (‖∇D‖ − 1)² at interpolated points; one-sided for wgan-lp."""
-    trainer = _trainer(name, precision="64-true", stock=stock, penalty_weight=3.0)
+    trainer = tiny.trainer(name, precision="64-true", stock=stock, penalty_weight=3.0)
     critic, generator = trainer.discriminator.module, trainer.generator.module
     assert [type(p) for p in critic.penalties] == [kind]
     images, _ = trainer._batch()
