@@ -55,7 +55,7 @@ class StarGAN(TranslationRecipe):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {
-            "image_size": 32, "steps": 1000, "batch_size": 8, "n_dis": 1, "g_channels": 16, "d_channels": 32,
+            "image_size": 32, "steps": 2000, "batch_size": 8, "n_dis": 1, "g_channels": 16, "d_channels": 32,
             "blocks": 3, "halvings": 4, "g_lr": 2e-3, "d_lr": 3e-4, "cycle_weight": 20.0, "identity_weight": 60.0,
             "ema_decay": 0.99, "sample_every": 200, "metric_every": 200, "log_every": 50,
         },
