@@ -220,7 +220,7 @@ class StyleGAN2Generator(nn.Module):
         w = self.mapping(latent, labels)
         count = self.synthesis.num_styles
         if self.training:
-            self.average.lerp_(w.detach().mean(0), 0.005)
+            self.average.lerp_(_mean_of_processes(w.detach().mean(0)), 0.005)
         # Drawn on the CPU, for nothing must wait for a device.
         if not self.training or torch.rand(()).item() >= self.style_mixing:
             return w[:, None].repeat(1, count, 1)
@@ -235,8 +235,16 @@ class StyleGAN2Generator(nn.Module):
         (gradient,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
         lengths = gradient.square().sum(2).mean(1).sqrt()
         mean = torch.lerp(self.path_length, lengths.mean(), 0.01)
-        self.path_length.copy_(mean.detach())
+        self.path_length.copy_(_mean_of_processes(mean.detach()))
         return (lengths - mean).square().mean()
+
+
+def _mean_of_processes(value: Tensor) -> Tensor:
+    """What all processes have of ``value`` on average, for they share what is remembered of it."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return value
+    torch.distributed.all_reduce(value)
+    return value / torch.distributed.get_world_size()
 
 
 class DiscriminatorBlock(nn.Module):

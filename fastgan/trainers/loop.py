@@ -98,7 +98,7 @@ class Trainer:
         if discriminator is not None:
             self.discriminator, self.d_optimizer = fabric.setup(discriminator, cast(Optimizer, optimizers[1]))
         if fabric.world_size > 1:
-            share_statistics(*(m for m in (generator, discriminator) if m is not None))
+            share_statistics(generator, discriminator)
         self.sampler = Sampler(len(self.data), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
         self.step = 0
         # Every process draws for all of them, and keeps its part.
