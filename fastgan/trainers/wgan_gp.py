@@ -55,7 +55,7 @@ class WGANGP(AdversarialRecipe):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {
-            "steps": 1000, "batch_size": 32, "n_dis": 3, "g_channels": 64, "d_channels": 32, "latent_dim": 64,
+            "steps": 700, "batch_size": 32, "n_dis": 3, "g_channels": 64, "d_channels": 32, "latent_dim": 64,
             "g_lr": 4e-4, "d_lr": 4e-4, "ema_decay": 0.99, "sample_every": 200, "metric_every": 500, "log_every": 25,
         },
     }  # fmt: skip
