@@ -18,7 +18,7 @@ from fastgan.models.layers import Layers
 from fastgan.models.stargan import StarGANDiscriminator, StarGANGenerator
 from fastgan.penalties import WGANGP
 
-from .adversarial import check_positive
+from .adversarial import check_not_negative, check_positive
 from .config import ConfigError, setting
 from .translation import TranslationConfig, TranslationRecipe
 
@@ -41,8 +41,7 @@ class StarGANConfig(TranslationConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "classification_weight", "cycle_weight", "penalty_weight")
-        if not self.identity_weight >= 0:
-            raise ConfigError(f"identity_weight must not be negative, got {self.identity_weight}")
+        check_not_negative(self, "identity_weight")
 
 
 class StarGAN(TranslationRecipe):
