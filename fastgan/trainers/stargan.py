@@ -49,6 +49,7 @@ class StarGAN(TranslationRecipe):
 
     name = "stargan"
     Config = StarGANConfig
+    forward_only = False
     # paper: sections 3.3 and 5.3 (CelebA at 128×128): Adam of rate 1e-4, constant for 10 epochs and falling to 0 in 10
     # more (250,000 critic updates of 16 images in all), betas 0.5 and 0.999, 5 critic updates, λ = 1, 10, 10.
     presets: ClassVar[dict[str, dict[str, Any]]] = {

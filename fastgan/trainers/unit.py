@@ -64,6 +64,7 @@ class UNIT(TranslationRecipe):
 
     name = "unit"
     Config = UNITConfig
+    forward_only = False
     # paper: section 4 (Adam of rate 1e-4, betas 0.5 and 0.999, one image of each domain a step, λ = 10, 0.1, 100, 0.1,
     # 100) and the settings that the authors published in 2017 (weight decay, 500,000 steps, 6 layers of discriminator).
     presets: ClassVar[dict[str, dict[str, Any]]] = {
