@@ -187,13 +187,19 @@ def video(
     out: Annotated[
         Path | None, typer.Option(help="File to write, .mp4 or .gif.", show_default="RUN/samples/walk-seed-SEED.mp4")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of sampling, such as biggan's truncation."),
+    ] = None,
 ) -> None:
     """Write a film of walks through the noise of a run's generator (its moving average), a class each in turn."""
     with _plain_errors():
         from fastgan.trainers.video import film_run
 
         path = out or run / "samples" / f"walk-seed-{seed}.mp4"
-        frames, step = film_run(run, path, seconds=seconds, fps=fps, n=n, seed=seed, size=size)
+        frames, step = film_run(
+            run, path, seconds=seconds, fps=fps, n=n, seed=seed, size=size, assignments=settings or []
+        )
         typer.echo(f"{path}: {frames} frames of step {step}")
 
 

@@ -37,8 +37,13 @@ _NAMES = [
 
 
 def _read(path: str | Path, needed: list[str]) -> _State:
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch.load promises none in particular for what is not its own
+        raise ValueError(f"{path}: not a file of tensors as torch.save writes them: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(t, Tensor) for k, t in state.items()):
         raise ValueError(f"{path}: must hold named tensors, got {type(state).__name__}")
     if missing := [name for name in needed if name not in state]:
         raise ValueError(f"{path}: not a network of BigGAN-PyTorch's BigGAN.py, it has no {', '.join(missing)}")
@@ -109,6 +114,8 @@ def load_generator(path: str | Path, layers: Layers | None = None) -> BigGANGene
     ------
     ValueError
         For a file that holds something else.
+    OSError
+        If it cannot be read.
     NotImplementedError
         For attention at several sizes.
     """

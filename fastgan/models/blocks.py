@@ -1,4 +1,4 @@
-"""The residual blocks on PyTorch's own modules: what fastgan.nn's ResBlockUp and ResBlockDown stand in for.
+"""Norms and residual blocks on PyTorch's own modules: what those of fastgan.nn stand in for.
 
 Signatures and ``state_dict`` keys are theirs. The 1×1 convolutions of the shortcuts are applied on the low-resolution
 side: they commute with nearest upsampling and with average pooling, so the function and its gradients are those of the
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 __all__ = [
     "BatchNormLeakyReLU", "BatchNormReLU", "ConditionalBatchNormReLU", "ConditionedBatchNormReLU", "InstanceNormReLU",
-    "StockResBlockDown", "StockResBlockUp",
+    "StockPixelNorm", "StockResBlockDown", "StockResBlockUp", "pixel_norm",
 ]  # fmt: skip
 
 
@@ -78,6 +78,19 @@ class ConditionedBatchNormReLU(nn.Module):
         scale = 1 + self.gain(condition)[:, :, None, None]
         shift = self.bias(condition)[:, :, None, None]
         return F.relu_(shift.addcmul(self.norm(input), scale))
+
+
+def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """Each vector of ``x`` [N, C, ...] over its root mean square."""
+    return x * (x.square().mean(1, keepdim=True) + eps).rsqrt()
+
+
+class StockPixelNorm(nn.Module):
+    """What ``fastgan.nn.PixelNorm`` stands in for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` [N, C, ...]."""
+        return pixel_norm(x)
 
 
 class StockResBlockUp(nn.Module):

@@ -14,6 +14,7 @@ from .blocks import (
     ConditionalBatchNormReLU,
     ConditionedBatchNormReLU,
     InstanceNormReLU,
+    StockPixelNorm,
 )
 from .style_functions import StyleFunctions, fast_style_functions, stock_style_functions
 
@@ -89,7 +90,6 @@ def stock_layers() -> Layers:
     """PyTorch's own modules."""
     from .bottleneck import stock_block_down, stock_block_up
     from .penalized import StockPenalizedDiscriminator
-    from .progan import StockPixelNorm
     from .resample import StockBiasLeakyReLU, StockFIRResample
 
     return Layers(

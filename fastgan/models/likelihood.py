@@ -13,14 +13,16 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.nn import functional as F
 
+from fastgan.losses.logits import wide
+
 __all__ = ["LIKELIHOODS", "BernoulliLikelihood", "GaussianLikelihood", "Likelihood", "diagonal_normal"]
 
 _LEVELS = 256
 
 
 def diagonal_normal(parameters: Tensor) -> Normal:
-    """The distribution of ``parameters`` [N, 2 K, ...]: K means, then K logarithms of variances."""
-    mean, log_var = parameters.chunk(2, dim=1)
+    """The distribution of ``parameters`` [N, 2 K, ...]: K means, then K logarithms of variances; not in half types."""
+    mean, log_var = wide(parameters).chunk(2, dim=1)
     return Normal(mean, (log_var / 2).exp(), validate_args=False)
 
 
@@ -61,7 +63,7 @@ class BernoulliLikelihood:
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """See :class:`Likelihood`."""
-        return -F.binary_cross_entropy_with_logits(outputs, x, reduction="none").flatten(1).sum(1)
+        return -F.binary_cross_entropy_with_logits(wide(outputs), x, reduction="none").flatten(1).sum(1)
 
     def mean(self, outputs: Tensor) -> Tensor:
         """See :class:`Likelihood`."""
@@ -88,7 +90,7 @@ class GaussianLikelihood:
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """See :class:`Likelihood`."""
-        logits, log_var = outputs.chunk(2, dim=1)
+        logits, log_var = wide(outputs).chunk(2, dim=1)
         variance = log_var.exp() + 1 / (12 * _LEVELS**2)
         density = -0.5 * ((x - logits.sigmoid()).square() / variance + variance.log() + math.log(2 * math.pi))
         return (density - math.log(_LEVELS)).flatten(1).sum(1)

@@ -21,8 +21,10 @@ from fastgan.nn import MinibatchStdDev
 
 from .layers import Layers, stock_layers
 
-__all__ = ["Growth", "ProGANDiscriminator", "ProGANGenerator", "StockPixelNorm", "equalized", "progan_widths"]
+__all__ = ["STATISTICS_GROUP", "Growth", "ProGANDiscriminator", "ProGANGenerator", "equalized", "progan_widths"]
 
+#: Images in a group of the minibatch standard deviation.
+STATISTICS_GROUP = 4
 _SLOPE = 0.2
 _Weighted = TypeVar("_Weighted", bound=nn.Module)
 
@@ -99,14 +101,6 @@ def equalized(layer: _Weighted, gain: float = math.sqrt(2)) -> _Weighted:
         nn.init.zeros_(layer.bias)
     parametrize.register_parametrization(layer, "weight", _Scale(gain / math.sqrt(weight[0].numel())))
     return layer
-
-
-class StockPixelNorm(nn.Module):
-    """``fastgan.nn.PixelNorm`` by PyTorch's functions: section 4.2 of the paper."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` [N, C, ...]."""
-        return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class ProGANGenerator(nn.Module):
@@ -214,7 +208,7 @@ class ProGANDiscriminator(nn.Module):
             for lower, upper in pairwise(widths)
         )  # fmt: skip
         first = widths[0]
-        self.statistics = MinibatchStdDev()
+        self.statistics = MinibatchStdDev(STATISTICS_GROUP)
         self.conv = equalized(nn.Conv2d(first + 1, first, 3, padding=1))
         self.hidden = equalized(nn.Linear(16 * first, first))
         self.dense = equalized(nn.Linear(first, 1), 1.0)

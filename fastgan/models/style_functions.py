@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .blocks import pixel_norm
+
 __all__ = ["StyleFunctions", "fast_style_functions", "stock_style_functions"]
 
 
 class StyleFunctions(NamedTuple):
     """Functions with the signatures that they have in ``fastgan.functional``.
 
-    The stock ones know what StyleGAN2 asks of them: activations "linear" and "lrelu", resampling by 2, a symmetric
-    separable filter of an even number of taps, and weights that are not flipped just where a convolution upsamples.
+    The stock ones know what StyleGAN2 asks of them: activations "linear" and "lrelu", the norm "pixel", resampling by
+    2, a symmetric separable filter of an even number of taps, and weights that are not flipped just where a convolution
+    upsamples.
     """
 
     bias_act: Callable[..., Tensor]
@@ -27,6 +30,7 @@ class StyleFunctions(NamedTuple):
     upsample2d: Callable[..., Tensor]
     downsample2d: Callable[..., Tensor]
     minibatch_stddev: Callable[..., Tensor]
+    norm_act: Callable[..., Tensor]
 
 
 def fast_style_functions() -> StyleFunctions:
@@ -39,7 +43,7 @@ def fast_style_functions() -> StyleFunctions:
 def stock_style_functions() -> StyleFunctions:
     """Those made of PyTorch's own."""
     return StyleFunctions(
-        _bias_act, F.conv2d, _modulated_conv2d, _upfirdn2d, _upsample2d, _downsample2d, _minibatch_stddev
+        _bias_act, F.conv2d, _modulated_conv2d, _upfirdn2d, _upsample2d, _downsample2d, _minibatch_stddev, _norm_act
     )
 
 
@@ -49,6 +53,11 @@ def _bias_act(input: Tensor, bias: Tensor | None = None, *, act: str = "linear",
         x = F.leaky_relu(x, 0.2)
         gain = math.sqrt(2) if gain is None else gain
     return x if gain is None or gain == 1 else x * gain
+
+
+def _norm_act(input: Tensor, *, norm: str, eps: float) -> Tensor:
+    assert norm == "pixel"
+    return pixel_norm(input, eps)
 
 
 def _of_each_channel(filter: Tensor, x: Tensor, gain: float = 1.0) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -109,11 +110,6 @@ class EqualizedConv2d(nn.Module):
         return x if self.bias is None else self.functions.bias_act(x, self.bias, act="lrelu", gain=self.gain)
 
 
-def _normalize(x: Tensor) -> Tensor:
-    """Each vector over its root mean square."""
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
-
-
 class MappingNetwork(nn.Module):
     """Noise and labels to a style w, in float32 under autocast.
 
@@ -135,6 +131,7 @@ class MappingNetwork(nn.Module):
         self, latent_dim: int, w_dim: int, layers: int, num_classes: int | None, functions: StyleFunctions
     ) -> None:
         super().__init__()
+        self.norm = partial(functions.norm_act, norm="pixel", eps=1e-8)
         self.embedding = None if num_classes is None else EqualizedLinear(num_classes, w_dim, functions)
         sizes = [latent_dim + (0 if num_classes is None else w_dim)] + [w_dim] * layers
         self.layers = nn.Sequential(
@@ -144,11 +141,11 @@ class MappingNetwork(nn.Module):
     def forward(self, latent: Tensor | None, labels: Tensor | None) -> Tensor:
         """``latent`` [N, latent_dim] or None, ``labels`` int64 [N] or None."""
         weight = next(self.parameters())
-        parts = [] if latent is None else [_normalize(latent.to(weight.dtype))]
         with torch.autocast(weight.device.type, enabled=False):
+            parts = [] if latent is None else [self.norm(latent.to(weight.dtype))]
             if self.embedding is not None:
                 if labels is None:
                     raise ValueError("MappingNetwork: labels must be given to a conditional network, got None")
                 classes = F.one_hot(labels, self.embedding.weight.shape[1]).to(weight.dtype)
-                parts.append(_normalize(self.embedding(classes)))
+                parts.append(self.norm(self.embedding(classes)))
             return self.layers(torch.cat(parts, 1))

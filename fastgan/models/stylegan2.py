@@ -18,12 +18,7 @@ from .layers import Layers, stock_layers
 from .style_functions import StyleFunctions
 from .style_layers import TAPS, EqualizedConv2d, EqualizedLinear, MappingNetwork
 
-__all__ = ["StyleGAN2Discriminator", "StyleGAN2Generator", "stylegan2_widths"]
-
-
-def stylegan2_widths(base: int, most: int, image_size: int) -> list[int]:
-    """Widths from 4×4 up: ``base`` over the resolution, but ``most`` at most."""
-    return [min(base >> level, most) for level in range(2, round(math.log2(image_size)) + 1)]
+__all__ = ["StyleGAN2Discriminator", "StyleGAN2Generator"]
 
 
 class StyledConv(nn.Module):

@@ -18,7 +18,15 @@ from fastgan.penalties import Penalty
 from .config import ConfigError, TrainConfig, setting
 from .recipe import Recipe
 
-__all__ = ["AdversarialConfig", "AdversarialRecipe", "check_image_size", "check_positive"]
+__all__ = [
+    "AdversarialConfig",
+    "AdversarialRecipe",
+    "check_betas",
+    "check_groups",
+    "check_image_size",
+    "check_not_negative",
+    "check_positive",
+]
 
 
 def check_image_size(config: TrainConfig, *sizes: int) -> None:
@@ -36,6 +44,30 @@ def check_positive(config: TrainConfig, *names: str) -> None:
             raise ConfigError(f"{name} must be {least}, got {value}")
 
 
+def check_not_negative(config: TrainConfig, *names: str) -> None:
+    """ConfigError unless the settings called ``names`` are at least 0."""
+    for name in names:
+        if not getattr(config, name) >= 0:
+            raise ConfigError(f"{name} must be at least 0, got {getattr(config, name)}")
+
+
+def check_betas(config: TrainConfig, *names: str) -> None:
+    """ConfigError unless the settings called ``names`` can be decays: in [0, 1)."""
+    for name in names:
+        if not 0 <= getattr(config, name) < 1:
+            raise ConfigError(f"{name} must be in [0, 1), got {getattr(config, name)}")
+
+
+def check_groups(config: TrainConfig, group_size: int) -> None:
+    """ConfigError unless a part of a batch is one that ``MinibatchStdDev(group_size)`` takes, and of two or more."""
+    part = config.batch_size // config.accumulate
+    if part < 2 or part % min(part, group_size):
+        raise ConfigError(
+            f"batch_size / accumulate must be at least 2 and a multiple of {group_size} or less than that, for the "
+            f"discriminator's deviations within a group, got {part}"
+        )
+
+
 @dataclass
 class AdversarialConfig(TrainConfig):
     """Settings that GANs have in common."""
@@ -51,9 +83,7 @@ class AdversarialConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "latent_dim", "g_lr", "d_lr")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        check_betas(self, "beta1", "beta2")
         if self.loss not in LOSSES:
             raise ConfigError(f"unknown loss {self.loss!r}; there are: {', '.join(LOSSES)}")
 

@@ -16,7 +16,7 @@ from fastgan.models.biggan import BigGANDiscriminator, BigGANGenerator, generato
 from fastgan.models.biggan_deep import BigGANDeepDiscriminator, BigGANDeepGenerator
 from fastgan.models.layers import Layers
 
-from .adversarial import check_positive
+from .adversarial import check_not_negative, check_positive
 from .config import ConfigError, setting
 from .orthogonal import orthogonal_regularization
 from .sagan import SAGANConfig
@@ -54,9 +54,7 @@ class BigGANConfig(SAGANConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "embedding_dim")
-        for name in ("orthogonal", "truncation", "standing_batches"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_not_negative(self, "orthogonal", "truncation", "standing_batches")
         slots = len(generator_widths(1, self.image_size, None))
         if not self.deep and self.latent_dim % slots:
             raise ConfigError(f"latent_dim must be a multiple of {slots} here, got {self.latent_dim}")

@@ -98,6 +98,9 @@ class TrainConfig:
             raise ConfigError(
                 "fsdp=true is not for precision 16-mixed or schedule unrolled, which need whole gradients"
             )
+        if self.precision == "16-mixed" and self.schedule != "alternating":
+            # The losses' factor may change in an update; gradients taken before it, or through it, would not know.
+            raise ConfigError(f"schedule must be alternating for precision 16-mixed, got {self.schedule}")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
         for name, known in (("precision", PRECISIONS), ("device", DEVICES), ("schedule", SCHEDULES)):

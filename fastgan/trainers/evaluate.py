@@ -32,12 +32,21 @@ class FrechetEvaluator:
         Images on each side; fewer real ones where the data set is smaller.
     device : torch.device
         Where features are computed.
+    network : FeatureNetwork, optional
+        What computes them, for evaluators to share; it must be on the device.
     """
 
-    def __init__(self, recipe: Recipe, data: ImageData, samples: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: ImageData,
+        samples: int,
+        device: torch.device,
+        network: features.FeatureNetwork | None = None,
+    ) -> None:
         self._recipe = recipe
         self._samples = samples
-        self._features = features.get("efficientnet-lite0").to(device)
+        self._features = network or features.get("efficientnet-lite0").to(device)
         self._device = device
         random = torch.Generator().manual_seed(0)
         indices = torch.randperm(len(data), generator=random)[:samples]

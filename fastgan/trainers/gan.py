@@ -16,7 +16,7 @@ from fastgan.data import ImageData
 from fastgan.models.gan import MLPDiscriminator, MLPGenerator
 from fastgan.models.layers import Layers
 
-from .adversarial import AdversarialConfig, AdversarialRecipe, check_positive
+from .adversarial import AdversarialConfig, AdversarialRecipe, check_betas, check_positive
 from .config import ConfigError, setting
 from .recipe import Evaluator
 
@@ -49,9 +49,7 @@ class GANConfig(AdversarialConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "g_channels", "d_channels", "pieces", "momentum_steps")
-        for name in ("momentum", "final_momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        check_betas(self, "momentum", "final_momentum")
         if not self.lr_decay >= 1:
             raise ConfigError(f"lr_decay must be at least 1, got {self.lr_decay}")
         if self.optimizer not in ("sgd", "adam"):

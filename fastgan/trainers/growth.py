@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fastgan import features
 from fastgan.data import ImageData
 from fastgan.models.progan import Growth
 
@@ -42,16 +43,18 @@ class GrowthEvaluator:
     def __init__(self, recipe: ProGAN, data: ImageData, samples: int, device: torch.device) -> None:
         self.growth = recipe.growth
         self._recipe, self._data, self._samples, self._device = recipe, data, samples, device
-        self._evaluators: dict[float, FrechetEvaluator] = {}
+        self._network = features.get("efficientnet-lite0").to(device)
+        self._measured: tuple[float, FrechetEvaluator] | None = None
         self.title = f"{self._evaluator().title}, at the resolution of the time"
 
     def _evaluator(self) -> FrechetEvaluator:
-        """What measures networks that have grown so far; the features of real images are computed once."""
+        """What measures networks that have grown so far; the features of real images are kept until they grow on."""
         growth = self.growth.value
-        if growth not in self._evaluators:
+        if self._measured is None or self._measured[0] != growth:
             shown = _Shown(self._data, growth)
-            self._evaluators[growth] = FrechetEvaluator(self._recipe, shown, self._samples, self._device)
-        return self._evaluators[growth]
+            evaluator = FrechetEvaluator(self._recipe, shown, self._samples, self._device, self._network)
+            self._measured = growth, evaluator
+        return self._measured[1]
 
     def __call__(self, generator: nn.Module) -> float:
         """Distance of ``generator`` (in evaluation mode), as far as it has grown."""

@@ -92,7 +92,7 @@ class Trainer:
         optimizers = self.recipe.optimizers(generator, discriminator)
         self._unroll = config.unroll if config.schedule == "unrolled" else 0
         if self._unroll:
-            check_unrolled(config, cast(nn.Module, discriminator), cast(Optimizer, optimizers[1]))
+            check_unrolled(self.recipe, cast(nn.Module, discriminator), cast(Optimizer, optimizers[1]))
         self.generator, self.g_optimizer = fabric.setup(generator, optimizers[0])
         self.discriminator, self.d_optimizer = cast(tuple[Any, Any], (None, None))
         if discriminator is not None:

@@ -20,9 +20,16 @@ from fastgan import penalties
 from fastgan.data import ImageData
 from fastgan.losses.logits import wide
 from fastgan.models.layers import Layers
-from fastgan.models.progan import Growth, ProGANDiscriminator, ProGANGenerator, progan_widths
+from fastgan.models.progan import STATISTICS_GROUP, Growth, ProGANDiscriminator, ProGANGenerator, progan_widths
 
-from .adversarial import AdversarialConfig, AdversarialRecipe, check_image_size, check_positive
+from .adversarial import (
+    AdversarialConfig,
+    AdversarialRecipe,
+    check_groups,
+    check_image_size,
+    check_not_negative,
+    check_positive,
+)
 from .config import ConfigError, setting
 from .recipe import Evaluator
 
@@ -61,8 +68,8 @@ class ProGANConfig(AdversarialConfig):
             )
         if self.channel_base < self.image_size:
             raise ConfigError(f"channel_base must be at least image_size {self.image_size}, got {self.channel_base}")
-        if not self.drift_weight >= 0:
-            raise ConfigError(f"drift_weight must be at least 0, got {self.drift_weight}")
+        check_not_negative(self, "drift_weight")
+        check_groups(self, STATISTICS_GROUP)
         if self.conditional:
             raise ConfigError("conditional=true is not for progan, whose networks take no labels")
 

@@ -19,7 +19,7 @@ from fastgan.models.r3gan import R3GANDiscriminator, R3GANGenerator, r3gan_width
 from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, R2, Penalty
 
-from .adversarial import AdversarialConfig, AdversarialRecipe, check_image_size, check_positive
+from .adversarial import AdversarialConfig, AdversarialRecipe, check_betas, check_image_size, check_positive
 from .config import ConfigError, setting
 
 __all__ = ["R3GAN", "R3GANConfig"]
@@ -50,8 +50,7 @@ class R3GANConfig(AdversarialConfig):
         check_image_size(self, 8, 16, 32, 64, 128, 256)
         if r3gan_widths(self.channels, self.image_size)[-1] % 8 or self.channels % 8:
             raise ConfigError(f"channels must be a multiple of 8 at every resolution, got {self.channels}")
-        if not 0 <= self.final_beta2 < 1:
-            raise ConfigError(f"final_beta2 must be in [0, 1), got {self.final_beta2}")
+        check_betas(self, "final_beta2")
 
 
 class R3GAN(AdversarialRecipe):

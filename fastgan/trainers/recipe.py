@@ -71,6 +71,8 @@ class Recipe(ABC):
     config: Any
     #: Whether a step may leave parameters without a gradient, which data parallelism must know.
     leaves_parameters_unused: ClassVar[bool] = False
+    #: Whether the losses use nothing of the generator but its forward, so that another module may stand for it.
+    forward_only: ClassVar[bool] = True
     # Labels of the generator's input; None for an unconditional one.
     num_classes: int | None
 

@@ -42,6 +42,7 @@ class StandingStatistics:
 @torch.no_grad()
 def _with_statistics(generator: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> nn.Module:
     copied = copy.deepcopy(generator).eval()
+    copied.training = True  # of the module itself, which tells its hooks that these are not samples
     for module in copied.modules():
         if isinstance(module, _BatchNorm):
             module.reset_running_stats()

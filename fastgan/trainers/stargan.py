@@ -18,7 +18,7 @@ from fastgan.models.layers import Layers
 from fastgan.models.stargan import StarGANDiscriminator, StarGANGenerator
 from fastgan.penalties import WGANGP
 
-from .adversarial import check_positive
+from .adversarial import check_not_negative, check_positive
 from .config import ConfigError, setting
 from .translation import TranslationConfig, TranslationRecipe
 
@@ -41,8 +41,7 @@ class StarGANConfig(TranslationConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "classification_weight", "cycle_weight", "penalty_weight")
-        if not self.identity_weight >= 0:
-            raise ConfigError(f"identity_weight must not be negative, got {self.identity_weight}")
+        check_not_negative(self, "identity_weight")
 
 
 class StarGAN(TranslationRecipe):
@@ -50,6 +49,7 @@ class StarGAN(TranslationRecipe):
 
     name = "stargan"
     Config = StarGANConfig
+    forward_only = False
     # paper: sections 3.3 and 5.3 (CelebA at 128×128): Adam of rate 1e-4, constant for 10 epochs and falling to 0 in 10
     # more (250,000 critic updates of 16 images in all), betas 0.5 and 0.999, 5 critic updates, λ = 1, 10, 10.
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -16,7 +16,8 @@ from torch.optim import Adam, Optimizer
 
 from fastgan.augment import ADA, DiffAugment, RandomHorizontalFlip
 from fastgan.models.layers import Layers
-from fastgan.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator, stylegan2_widths
+from fastgan.models.progan import progan_widths
+from fastgan.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, Penalty
 
@@ -52,7 +53,7 @@ class StyleGAN2(AdversarialRecipe):
     def build(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
         """See ``AdversarialRecipe.build``."""
         c = self.config
-        widths = stylegan2_widths(c.channel_base, c.channel_max, c.image_size)
+        widths = progan_widths(c.channel_max, c.channel_base, c.image_size)
         shared = (self.image_channels, self.num_classes)
         generator = StyleGAN2Generator(c.latent_dim, c.w_dim, widths, c.mapping_layers, *shared, c.style_mixing, layers)
         augments = {"ada": ADA(c.ada_target, images=c.ada_images), "diffaugment": DiffAugment()}

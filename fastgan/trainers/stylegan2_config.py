@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .adversarial import AdversarialConfig, check_image_size, check_positive
+from .adversarial import AdversarialConfig, check_groups, check_image_size, check_not_negative, check_positive
 from .config import ConfigError, TrainConfig, setting
 
 __all__ = ["StyleGAN2Config"]
@@ -49,22 +49,19 @@ class StyleGAN2Config(AdversarialConfig):
         check_image_size(self, 8, 16, 32, 64, 128, 256, 512, 1024)
         if self.augment not in _AUGMENTS:
             raise ConfigError(f"unknown augment {self.augment!r}; there are: {', '.join(_AUGMENTS)}")
-        if self.ema_decay != TrainConfig.ema_decay:
-            raise ConfigError("ema_decay is not for stylegan2, whose moving average goes by images: set ema_images")
+        for name, instead in (("ema_decay", "ema_images"), ("ema_start", "ema_rampup")):
+            if getattr(self, name) != getattr(TrainConfig, name):
+                raise ConfigError(f"{name} is not for stylegan2, whose moving average goes by images: set {instead}")
         for name in ("style_mixing", "truncation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        for name in ("path_weight", "ema_rampup"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_not_negative(self, "path_weight", "ema_rampup")
         if self.channel_max < 1 or self.channel_base < self.image_size:
             raise ConfigError(
                 f"channel_max must be at least 1 and channel_base at least image_size={self.image_size}, "
                 f"got {self.channel_max} and {self.channel_base}"
             )
-        part = self.batch_size // self.accumulate
-        if part % min(part, self.stddev_group):
-            raise ConfigError(f"stddev_group={self.stddev_group} must divide the images of a part of the batch, {part}")
+        check_groups(self, self.stddev_group)
         if not -1 <= self.ada_target <= 1 or self.ada_images < 1:
             raise ConfigError(
                 f"ada_target must be in [-1, 1] and ada_images at least 1, got {self.ada_target} and {self.ada_images}"

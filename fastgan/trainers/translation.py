@@ -15,7 +15,7 @@ from fastgan.augment import RandomHorizontalFlip
 from fastgan.data import ImageData
 from fastgan.losses import LOSSES, get
 
-from .adversarial import check_positive
+from .adversarial import check_betas, check_not_negative, check_positive
 from .config import ConfigError, TrainConfig, setting
 from .images import image_grid
 from .recipe import Evaluator, Recipe
@@ -48,13 +48,10 @@ class TranslationConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "g_channels", "d_channels", "blocks", "halvings", "g_lr", "d_lr")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        check_betas(self, "beta1", "beta2")
+        check_not_negative(self, "weight_decay")
         if not 0 <= self.decay_from <= 1:
             raise ConfigError(f"decay_from must be in [0, 1], got {self.decay_from}")
-        if not self.weight_decay >= 0:
-            raise ConfigError(f"weight_decay must not be negative, got {self.weight_decay}")
         fitting = [name for name in LOSSES if not get(name).paired]
         if self.loss not in fitting:
             raise ConfigError(f"unknown loss {self.loss!r} for translations; there are: {', '.join(fitting)}")

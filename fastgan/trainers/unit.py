@@ -17,7 +17,7 @@ from fastgan.data import AlternatingDomains, ImageData
 from fastgan.models.layers import Layers
 from fastgan.models.unit import UNITDiscriminator, UNITGenerator
 
-from .adversarial import check_positive
+from .adversarial import check_not_negative, check_positive
 from .config import ConfigError, setting
 from .translation import TranslationConfig, TranslationRecipe
 
@@ -49,9 +49,7 @@ class UNITConfig(TranslationConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "adversarial_weight", "reconstruction_weight", "cycle_weight")
-        for name in ("first", "second", "kl_weight", "cycle_kl_weight"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_not_negative(self, "first", "second", "kl_weight", "cycle_kl_weight")
         if self.first == self.second:
             raise ConfigError(f"first and second must be different labels, got {self.first}")
         if self.batch_size // self.accumulate % 2:
@@ -66,6 +64,7 @@ class UNIT(TranslationRecipe):
 
     name = "unit"
     Config = UNITConfig
+    forward_only = False
     # paper: section 4 (Adam of rate 1e-4, betas 0.5 and 0.999, one image of each domain a step, λ = 10, 0.1, 100, 0.1,
     # 100) and the settings that the authors published in 2017 (weight decay, 500,000 steps, 6 layers of discriminator).
     presets: ClassVar[dict[str, dict[str, Any]]] = {

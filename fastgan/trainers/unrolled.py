@@ -25,11 +25,17 @@ _State = dict[str, Any]
 _Rule = Callable[[Tensor, Tensor, _State, dict[str, Any]], tuple[Tensor, _State]]
 
 
-def check_unrolled(config: TrainConfig, discriminator: nn.Module, optimizer: Optimizer) -> None:
+def check_unrolled(recipe: Recipe, discriminator: nn.Module, optimizer: Optimizer) -> None:
     """ConfigError where the discriminator's updates cannot be imagined and differentiated."""
+    config: TrainConfig = recipe.config
+    if not recipe.forward_only:
+        raise ConfigError(
+            f"schedule=unrolled is not for {recipe.name}, whose losses use more of the generator than its forward"
+        )
     if config.accumulate > 1:
         raise ConfigError(f"schedule=unrolled needs whole batches: accumulate must be 1, got {config.accumulate}")
-    if type(optimizer) not in _RULES or any(group.get("amsgrad") or group["maximize"] for group in _groups(optimizer)):
+    unknown = ("amsgrad", "decoupled_weight_decay", "maximize")
+    if type(optimizer) not in _RULES or any(group.get(name) for group in _groups(optimizer) for name in unknown):
         known = " or ".join(kind.__name__ for kind in _RULES)
         raise ConfigError(f"schedule=unrolled knows the rules of {known}, not this {type(optimizer).__name__}")
     if isinstance(discriminator, PenalizedDiscriminator) and discriminator.penalties and not config.stock:

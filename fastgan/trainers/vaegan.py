@@ -61,6 +61,7 @@ class VAEGAN(AdversarialRecipe):
 
     name = "vaegan"
     Config = VAEGANConfig
+    forward_only = False
     # paper: table 1, section 4 (RMSprop of rate 0.0003, batches of 64) and algorithm 1. γ, the length of a code and
     # RMSprop's decay are those of the authors' published settings for CelebA.
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -55,11 +56,14 @@ def walk(keys: Tensor, frames: int) -> Tensor:
 
 
 class _Latents:
-    """Stands before a generator: notes the noise that it is given, or gives it another."""
+    """Stands before a generator, and before copies that a recipe makes of it: notes their noise, or gives another."""
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
         self.given: Tensor | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Latents:
+        return self
 
     def __call__(self, generator: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         if generator.training or not inputs:
@@ -114,25 +118,24 @@ def film(
     """
     labels = None if recipe.num_classes is None else torch.arange(n) % recipe.num_classes
     latents = _Latents()
-    hook = generator.register_forward_pre_hook(latents)
-    try:
+    # Before a copy that the recipe does not know: what it may have made of the generator itself has no hook.
+    generator = copy.deepcopy(generator)
+    generator.register_forward_pre_hook(latents)
+    with _seeded(seed) as random:
+        for _ in range(keys):
+            images = recipe.sample(generator, n, labels, random)
+    if len(latents.seen) != keys or any(seen.shape[:1] != (n,) or seen.dim() != 2 for seen in latents.seen):
+        raise ConfigError(f"a film walks through a generator's noise, and {recipe.name}'s takes something else")
+    own = images.shape[-1]
+    if size is not None and (size < own or size % own):
+        raise ConfigError(f"size must be a multiple of the images' {own} pixels, got {size}")
+    factor = max(1, -(-_SHOWN_SIZE // own)) if size is None else size // own
+    columns = min(n, math.ceil(math.sqrt(2 * n)))
+    for point in walk(torch.stack(latents.seen), frames):
+        latents.given = point
         with _seeded(seed) as random:
-            for _ in range(keys):
-                images = recipe.sample(generator, n, labels, random)
-        if len(latents.seen) != keys or any(seen.shape[:1] != (n,) or seen.dim() != 2 for seen in latents.seen):
-            raise ConfigError(f"a film walks through a generator's noise, and {recipe.name}'s takes something else")
-        own = images.shape[-1]
-        if size is not None and (size < own or size % own):
-            raise ConfigError(f"size must be a multiple of the images' {own} pixels, got {size}")
-        factor = max(1, -(-_SHOWN_SIZE // own)) if size is None else size // own
-        columns = min(n, math.ceil(math.sqrt(2 * n)))
-        for point in walk(torch.stack(latents.seen), frames):
-            latents.given = point
-            with _seeded(seed) as random:
-                images = recipe.sample(generator, n, labels, random)
-            yield image_grid(images, columns).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
-    finally:
-        hook.remove()
+            images = recipe.sample(generator, n, labels, random)
+        yield image_grid(images, columns).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
 
 
 def write_film(path: Path, frames: Iterator[Tensor], fps: int) -> None:
@@ -193,10 +196,18 @@ def _write_gif(path: Path, frames: Iterator[Tensor], fps: int) -> None:
 
 
 def film_run(
-    run: Path, out: Path, *, seconds: float, fps: int, n: int, seed: int, size: int | None = None
+    run: Path,
+    out: Path,
+    *,
+    seconds: float,
+    fps: int,
+    n: int,
+    seed: int,
+    size: int | None = None,
+    assignments: Sequence[str] = (),
 ) -> tuple[int, int]:
-    """Write the film of a run's moving-average generator; returns its number of frames and the generator's step."""
-    recipe, generator, step = load_run(run)
+    """Write the film of the generator of ``load_run``; returns its number of frames and the generator's step."""
+    recipe, generator, step = load_run(run, assignments)
     frames = max(2, round(seconds * fps))
     keys = max(3, round(seconds / _KEY_SECONDS))
     write_film(out, film(recipe, generator, frames=frames, keys=keys, n=n, seed=seed, size=size), fps)

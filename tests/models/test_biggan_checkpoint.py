@@ -184,6 +184,11 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         "attention at several sizes, after blocks 1, 2",
         NotImplementedError,
     )
-    torch.save({"a": Path("b")}, path)
-    with pytest.raises(Exception, match="Weights only load failed"):  # nothing but tensors is unpickled
-        load_generator(path)
+    refused({0: torch.zeros(1)}, "must hold named tensors, got dict")
+    refused({"a": Path("b")}, "Weights only load failed")  # nothing but tensors is unpickled
+    for junk in (b"", b"no pickle at all", b"\x80\x02", b"PK\x03\x04 no archive"):
+        path.write_bytes(junk)
+        with pytest.raises(ValueError, match=r"G\.pth: not a file of tensors as torch\.save writes them"):
+            load_generator(path)
+    with pytest.raises(FileNotFoundError):
+        load_generator(tmp_path / "none.pth")

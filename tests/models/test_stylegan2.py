@@ -11,8 +11,9 @@ from torch import nn
 
 from fastgan.augment import ADA
 from fastgan.models.layers import Layers, fast_layers, stock_layers
+from fastgan.models.progan import progan_widths
 from fastgan.models.style_layers import EqualizedConv2d, EqualizedLinear
-from fastgan.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator, stylegan2_widths
+from fastgan.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 WIDTHS = [8, 8, 6, 4]  # of images of 32 x 32 pixels
 
@@ -40,7 +41,7 @@ def _float64() -> Iterator[None]:
 
 def test_parameters_are_as_many_as_published() -> None:
     """Configuration F at 1024×1024, and layers of it, as the authors' PyTorch release lists them."""
-    widths = stylegan2_widths(32768, 512, 1024)
+    widths = progan_widths(512, 32768, 1024)
     assert widths == [512, 512, 512, 512, 512, 256, 128, 64, 32]
     with torch.device("meta"):
         generator, discriminator = StyleGAN2Generator(512, 512, widths), StyleGAN2Discriminator(widths)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import kl_divergence
 
 from fastgan.models.layers import fast_layers, stock_layers
 from fastgan.models.likelihood import BernoulliLikelihood, GaussianLikelihood, diagonal_normal
@@ -186,3 +187,22 @@ def test_vaegan_gives_encoder_and_decoder_gradients_of_their_own() -> None:
 def test_image_size_must_fit(build: type[nn.Module], name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: image_size must be a multiple of 8, got 28"):
         build(image_size=28)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_types_are_judged_in_float32(dtype: torch.dtype) -> None:
+    """The divergence of codes near their prior is a small difference of numbers near 1; sigmoids end near 1."""
+    parameters = (0.05 * torch.randn(8, 12)).to(dtype)
+    prior = torch.zeros_like(parameters)
+    found = kl_divergence(diagonal_normal(parameters), diagonal_normal(prior))
+    mean, log_var = parameters.double().chunk(2, 1)
+    expected = 0.5 * (mean.square() + torch.expm1(log_var) - log_var)
+    torch.testing.assert_close(found.double().sum(1), expected.sum(1), rtol=1e-3, atol=0)
+    x = torch.rand(8, 1, 4, 4)
+    for likelihood in (BernoulliLikelihood(), GaussianLikelihood()):
+        outputs = (4 * torch.randn(8, likelihood.outputs, 4, 4)).to(dtype)
+        log_prob = likelihood.log_prob(outputs, x)
+        assert log_prob.dtype == torch.float32
+        torch.testing.assert_close(
+            log_prob.double(), likelihood.log_prob(outputs.double(), x.double()), rtol=1e-5, atol=0
+        )

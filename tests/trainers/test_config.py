@@ -55,6 +55,13 @@ def test_bad_assignments(assignment: str, message: str) -> None:
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"batch_size": 6, "accumulate": 4}, "accumulate=4 must divide batch_size=6"),
         ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1.0"),
+        *(
+            (
+                {"precision": "16-mixed", "schedule": schedule},
+                f"schedule must be alternating for precision 16-mixed, got {schedule}",
+            )
+            for schedule in ("simultaneous", "unrolled")
+        ),
         ({"precision": "8"}, "unknown precision '8'; there are: 32-true, 64-true, bf16-mixed, 16-mixed"),
         ({"device": "tpu"}, "unknown device 'tpu'; there are: auto, cpu"),
         ({"seed": 2**32}, "seed must be at most 4294967295, got 4294967296"),

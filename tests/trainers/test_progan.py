@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
+from fastgan import features
 from fastgan.cli import app
 from fastgan.data import open_data
-from fastgan.trainers import checkpoint
+from fastgan.trainers import checkpoint, growth
 from fastgan.trainers.config import ConfigError, build_config
+from fastgan.trainers.evaluate import FrechetEvaluator
 from fastgan.trainers.growth import GrowthEvaluator
 from fastgan.trainers.loop import Trainer
 from fastgan.trainers.progan import ProGAN, ProGANConfig
@@ -63,8 +66,8 @@ def test_growth_follows_the_step() -> None:
     sizes, remembered = [], []
     for _ in range(9):
         trainer.update()
-        growth = trainer.recipe.growth  # type: ignore[attr-defined]
-        sizes.append((4 << growth.level, round(growth.alpha, 3)))
+        grown = trainer.recipe.growth  # type: ignore[attr-defined]
+        sizes.append((4 << grown.level, round(grown.alpha, 3)))
         remembered.append(max(_moments(trainer).values()))
     assert sizes == [(8, 1)] * 4 + [(16, 0.333), (16, 0.667)] + [(16, 1)] * 3
     # Forgotten with the first images of the new size, and with the first that are wholly so.
@@ -182,12 +185,33 @@ def test_distances_are_measured_at_the_resolution_of_the_time() -> None:
     assert replay(None) < 0.05 * replay.when_grown(None, 2)
 
 
+def test_measuring_a_fade_keeps_one_network_and_the_last_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Any]] = []
+
+    def make(*arguments: Any) -> FrechetEvaluator:
+        evaluator = FrechetEvaluator(*arguments)
+        made.append(weakref.ref(evaluator))
+        return evaluator
+
+    networks, get = [], features.get
+    monkeypatch.setattr(features, "get", lambda name: networks.append(name) or get(name))
+    monkeypatch.setattr(growth, "FrechetEvaluator", make)
+    trainer = tiny.trainer("progan", **GROWING)
+    evaluator = GrowthEvaluator(trainer.recipe, open_data("digits", image_size=16), 16, torch.device("cpu"))  # type: ignore[arg-type]
+    for now in (1.25, 1.5, 1.5, 2):
+        evaluator.when_grown(trainer.ema.module, now)
+    assert networks == ["efficientnet-lite0"]
+    assert [each() is not None for each in made] == [False, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"image_size": 48}, "image_size must be 4 or 8 or"),
         ({"image_size": 16, "first_size": 32}, "first_size must be a power of 2 from 4 to image_size 16, got 32"),
         ({"channel_base": 512}, "channel_base must be at least image_size 1024, got 512"),
+        ({"batch_size": 6}, "batch_size / accumulate must be at least 2 and a multiple of 4 or less than that.* got 6"),
+        ({"batch_size": 4, "accumulate": 4}, "batch_size / accumulate must be at least 2 .* got 1"),
         ({"drift_weight": -1.0}, "drift_weight must be at least 0, got -1.0"),
         ({"conditional": True}, "conditional=true is not for progan"),
     ],

@@ -171,7 +171,12 @@ def test_real_images_are_mirrored_half_of_the_time() -> None:
         ({"style_mixing": 1.5}, r"style_mixing must be in \[0, 1\], got 1.5"),
         ({"path_weight": -1.0}, "path_weight must be at least 0, got -1.0"),
         ({"channel_base": 64}, "channel_base at least image_size=1024, got 512 and 64"),
-        ({"stddev_group": 3}, "stddev_group=3 must divide the images of a part of the batch, 32"),
+        ({"ema_start": 5}, "ema_start is not for stylegan2, whose moving average goes by images: set ema_rampup"),
+        (
+            {"stddev_group": 3},
+            "batch_size / accumulate must be at least 2 and a multiple of 3 or less than that.* got 32",
+        ),
+        ({"accumulate": 32}, "batch_size / accumulate must be at least 2 .* got 1"),
         ({"ada_target": 2.0}, r"ada_target must be in \[-1, 1\] and ada_images at least 1, got 2.0 and 500000"),
         ({"image_size": 48}, "image_size must be 8 or 16"),
     ],

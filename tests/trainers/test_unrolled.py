@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, Optimizer, RMSprop
 from fastgan.trainers import checkpoint
 from fastgan.trainers.config import ConfigError
 from fastgan.trainers.loop import Trainer
+from fastgan.trainers.recipe import recipe_names
 from fastgan.trainers.unrolled import check_unrolled, unrolled_loss
 
 from . import tiny
@@ -214,7 +215,29 @@ def test_what_cannot_be_unrolled_is_refused() -> None:
     with pytest.raises(ConfigError, match="unroll must be at least 0, got -1"):
         tiny.trainer("dcgan", unroll=-1)
     network = nn.Linear(1, 1)
-    with pytest.raises(ConfigError, match="not this Adam"):
-        check_unrolled(trainer.config, network, Adam(network.parameters(), amsgrad=True))
+    for option in ("amsgrad", "decoupled_weight_decay", "maximize"):
+        with pytest.raises(ConfigError, match="not this Adam"):
+            check_unrolled(trainer.recipe, network, Adam(network.parameters(), **{option: True}))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="not this RMSprop"):
-        check_unrolled(trainer.config, network, RMSprop(network.parameters()))
+        check_unrolled(trainer.recipe, network, RMSprop(network.parameters()))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_unrolled_or_refused(name: str) -> None:
+    refused = {
+        "vae": "which has no discriminator",
+        "cvae": "which has no discriminator",
+        "wgan": "not this RMSprop",
+        **dict.fromkeys(["vaegan", "stargan", "unit"], "whose losses use more of the generator than its forward"),
+    }
+    options: dict[str, Any] = {"schedule": "unrolled", "unroll": 2, "stock": True}
+    if name in refused:
+        with pytest.raises(ConfigError, match=refused[name]):
+            tiny.trainer(name, **options)
+        return
+    trainer = tiny.trainer(name, **options)
+    before = {k: p.detach().clone() for k, p in trainer.generator.module.named_parameters()}
+    for _ in range(2):
+        losses = trainer.update()
+    assert all(loss.isfinite() for loss in losses.values())
+    assert any(not torch.equal(p, before[k]) for k, p in trainer.generator.module.named_parameters())

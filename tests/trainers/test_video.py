@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 from fastgan.cli import app
 from fastgan.trainers.config import ConfigError
-from fastgan.trainers.recipe import Recipe
+from fastgan.trainers.images import image_grid
+from fastgan.trainers.recipe import Recipe, recipe_names
 from fastgan.trainers.video import film, walk, write_film
 
+from . import tiny
 from .runs import flags
 
 runner = CliRunner()
@@ -45,6 +47,11 @@ class _Recorder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[tuple[Tensor, Any]] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Recorder:
+        copied = _Recorder().train(self.training)
+        copied.seen = self.seen
+        return copied
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         self.seen.append((latent, labels))
@@ -98,6 +105,37 @@ def test_generators_of_something_else_are_refused() -> None:
     recipe: Recipe = Translation(None)  # type: ignore[assignment]
     with pytest.raises(ConfigError, match="a film walks through a generator's noise, and recorder's takes something"):
         next(film(recipe, nn.Identity().eval(), frames=2, keys=3, n=2, seed=0))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_of_noise_can_be_filmed(name: str) -> None:
+    """The walk shows, a film leaves nothing behind, and another one is the same."""
+    trainer = tiny.trainer(name, batch_size=8)
+    trainer.update()
+    recipe, generator = trainer.recipe, trainer.ema.module
+    options: dict[str, Any] = {"frames": 4, "keys": 3, "n": 2, "seed": 1}
+    if name in ("stargan", "unit"):
+        with pytest.raises(ConfigError, match=f"a film walks through a generator's noise, and {name}'s takes"):
+            next(film(recipe, generator, **options))
+        return
+    before = trainer.sample(6, seed=3)
+    frames = list(film(recipe, generator, **options))
+    assert len(frames) == 4 and not torch.equal(frames[0], frames[2])
+    assert torch.equal(before, trainer.sample(6, seed=3))
+    assert torch.equal(torch.stack(frames), torch.stack(list(film(recipe, generator, **options))))
+
+
+def test_a_film_of_standing_statistics_walks_through_the_samples_noise() -> None:
+    """Not through that of the batches that they are taken from, here as large as the walks are many."""
+    trainer = tiny.trainer("biggan", batch_size=2, standing_batches=3)
+    frames = list(film(trainer.recipe, trainer.ema.module, frames=4, keys=3, n=2, seed=1, size=32))
+    trainer.sample(2, seed=0)
+    standing = trainer.recipe._standing._copy  # type: ignore[attr-defined]
+    random = torch.Generator().manual_seed(1)
+    keys = torch.stack([torch.randn(2, 4, generator=random) for _ in range(3)])
+    with torch.no_grad():
+        expected = [image_grid(standing(point, torch.arange(2)), 2) for point in walk(keys, 4)]
+    assert all(map(torch.equal, frames, expected))
 
 
 def _frames(channels: int, width: int = 60) -> Any:
@@ -169,3 +207,21 @@ def test_command(tmp_path: Path) -> None:
         assert (image.n_frames, image.size) == (8, (640, 256))  # type: ignore[attr-defined]
     result = runner.invoke(app, ["video", str(tmp_path), "--out", str(out)])
     assert result.exit_code == 1 and "not the folder of a run" in result.output
+
+
+def test_settings_of_sampling(tmp_path: Path) -> None:
+    """``--set`` changes what is sampled; what was trained stays."""
+    run = tmp_path / "run"
+    settings = tiny.settings("stylegan2") | {"steps": 1, "sample_every": 0, "held_out": 0}
+    options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    assert runner.invoke(app, ["train", "stylegan2", "--out", str(run), *options]).exit_code == 0
+    films = []
+    for truncation in ("1", "0"):
+        out = tmp_path / f"{truncation}.gif"
+        arguments = ["--seconds", "0.2", "--n", "1", "--set", f"truncation={truncation}", "--out", str(out)]
+        result = runner.invoke(app, ["video", str(run), *arguments])
+        assert result.exit_code == 0, result.output
+        films.append(out.read_bytes())
+    assert films[0] != films[1]
+    result = runner.invoke(app, ["video", str(run), "--set", "w_dim=7", "--out", str(tmp_path / "film.gif")])
+    assert result.exit_code == 1 and "a trained run cannot change w_dim: 6 -> 7" in result.output
