@@ -11,7 +11,7 @@ __all__ = ["mean_of_processes", "sum_of_processes"]
 
 
 def sum_of_processes(tensor: Tensor) -> Tensor:
-    """The sum over the processes, a tensor of its own in each; where torch.distributed is not initialised, ``tensor``.
+    """The sum over the processes, a new tensor; where there is one process only, ``tensor`` itself.
 
     All processes must call this, and later backpropagate through it. Differentiable any number of times, for losses
     that are summed over the processes, or averaged as data parallelism does.

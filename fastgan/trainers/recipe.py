@@ -71,6 +71,9 @@ class Recipe(ABC):
     config: Any
     #: Whether a step may leave parameters without a gradient, which data parallelism must know.
     leaves_parameters_unused: ClassVar[bool] = False
+    #: Whether the generator can be sharded (``fsdp=true``): it is used by calling it, not by methods of its own, and so
+    #: are its parts, whose weights nothing else needs (as spectral norms of all at once do).
+    shardable: ClassVar[bool] = True
     # Labels of the generator's input; None for an unconditional one.
     num_classes: int | None
 

@@ -61,6 +61,7 @@ class StarGAN(TranslationRecipe):
         },
     }  # fmt: skip
     default_preset = "small"
+    shardable = False
 
     def domains(self, num_classes: int) -> Sequence[int]:
         """See ``TranslationRecipe.domains``: all."""

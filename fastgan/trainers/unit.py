@@ -77,6 +77,7 @@ class UNIT(TranslationRecipe):
         },
     }  # fmt: skip
     default_preset = "small"
+    shardable = False
 
     def domains(self, num_classes: int) -> Sequence[int]:
         """See ``TranslationRecipe.domains``."""
