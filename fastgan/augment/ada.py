@@ -9,6 +9,7 @@ from fastgan.augment.batch import working
 from fastgan.augment.color import random_colors, recolored
 from fastgan.augment.draws import Draws
 from fastgan.augment.geometry import SYM6, blitted, random_blits, random_places, warped
+from fastgan.distributed import sum_of_processes
 from fastgan.functional import setup_filter
 from fastgan.ops import checks
 
@@ -117,9 +118,7 @@ class ADA(nn.Module):
             initialised all processes have to call this, and share the result.
         """
         signs = real_logits.sign().float().reshape(len(real_logits), -1).mean(1)
-        counts = torch.stack([signs.sum(), signs.new_full((), len(signs))])
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(counts)
+        counts = sum_of_processes(torch.stack([signs.sum(), signs.new_full((), len(signs))]))
         self.sign_sum += counts[0]
         self.samples += counts[1]
         self.updates += 1

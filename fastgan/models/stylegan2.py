@@ -14,6 +14,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from fastgan.distributed import mean_of_processes
+
 from .layers import Layers, stock_layers
 from .style_functions import StyleFunctions
 from .style_layers import TAPS, EqualizedConv2d, EqualizedLinear, MappingNetwork
@@ -54,14 +56,23 @@ class StyledConv(nn.Module):
         self.register_buffer("noise", torch.randn(size, size))
         self.register_buffer("filter", torch.tensor(TAPS), persistent=False)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """``x`` [N, in_channels, H, W], ``w`` [N, w_dim]; the noise is fresh in training mode."""
+    def forward(self, x: Tensor, w: Tensor, batch: int | None = None) -> Tensor:
+        """``x`` [N, in_channels, H, W], ``w`` [N, w_dim]; in training mode with fresh noise, as ``_noise`` draws it."""
         up = {"up": 2, "filter": self.filter, "flip_weight": False} if self.up else {}
         x = self.functions.modulated_conv2d(x, self.weight, self.affine(w), padding=1, **up)
-        # Not randn_like, whose numbers depend on the memory layout.
-        shape = (len(x), 1, *x.shape[2:])
-        noise = torch.randn(shape, dtype=x.dtype, device=x.device) if self.training else self.noise
+        noise = _noise(x[:, :1], batch) if self.training else self.noise
         return self.functions.bias_act(x + (noise * self.noise_strength).to(x.dtype), self.bias, act="lrelu")
+
+
+def _noise(images: Tensor, batch: int | None) -> Tensor:
+    """Normal noise for ``images`` [N, C, H, W], which may be those at even places of a batch.
+
+    It is drawn for all of the batch, for that is what several processes share out.
+    """
+    batch = batch or len(images)
+    # Not randn_like, whose numbers depend on the memory layout.
+    noise = torch.randn((batch, *images.shape[1:]), dtype=images.dtype, device=images.device)
+    return noise if batch == len(images) else noise[::2]
 
 
 class ToImage(nn.Module):
@@ -112,14 +123,14 @@ class SynthesisNetwork(nn.Module):
         # Of an image and the convolution after it, the style is the same.
         self.num_styles = len(self.convs) + 1
 
-    def forward(self, styles: Tensor) -> Tensor:
-        """``styles`` [N, num_styles, w_dim]."""
+    def forward(self, styles: Tensor, batch: int | None = None) -> Tensor:
+        """``styles`` [N, num_styles, w_dim], or those at even places of a batch of ``batch``."""
         each = styles.unbind(1)
-        x = self.convs[0](self.start.expand(len(styles), -1, -1, -1), each[0])
+        x = self.convs[0](self.start.expand(len(styles), -1, -1, -1), each[0], batch)
         images = self.to_image[0](x, each[1])
         for level, to_image in enumerate(self.to_image[1:], 1):
             for index in (2 * level - 1, 2 * level):
-                x = self.convs[index](x, each[index])
+                x = self.convs[index](x, each[index], batch)
             images = self.functions.upsample2d(images, self.filter) + to_image(x, each[2 * level + 1])
         return images
 
@@ -195,7 +206,7 @@ class StyleGAN2Generator(nn.Module):
         truncation : float, default: 1
             ψ: styles are drawn to their average, down to it at 0.
         path : sequence of Tensor, optional
-            More noise, and labels if there are any, for the path-length penalty.
+            More noise, and labels if there are any, for the path-length penalty: it takes every other one.
 
         Returns
         -------
@@ -208,14 +219,16 @@ class StyleGAN2Generator(nn.Module):
         if truncation != 1:
             styles = torch.lerp(self.average, styles, truncation)
         images = self.synthesis(styles)
-        return images if path is None else (images, self._path_length_penalty(self._styles(*path)))
+        if path is None:
+            return images
+        return images, self._path_length_penalty(self._styles(*path)[::2], len(path[0]))
 
     def _styles(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """[N, num_styles, w_dim]."""
         w = self.mapping(latent, labels)
         count = self.synthesis.num_styles
         if self.training:
-            self.average.lerp_(_mean_of_processes(w.detach().mean(0)), 0.005)
+            self.average.lerp_(mean_of_processes(w.detach().mean(0)), 0.005)
         # Drawn on the CPU, for nothing must wait for a device.
         if not self.training or torch.rand(()).item() >= self.style_mixing:
             return w[:, None].repeat(1, count, 1)
@@ -223,23 +236,15 @@ class StyleGAN2Generator(nn.Module):
         other = self.mapping(torch.randn_like(latent), labels)
         return torch.cat([w[:, None].repeat(1, first, 1), other[:, None].repeat(1, count - first, 1)], 1)
 
-    def _path_length_penalty(self, styles: Tensor) -> Tensor:
+    def _path_length_penalty(self, styles: Tensor, batch: int | None = None) -> Tensor:
         """Equation 4 of the paper: squared distance of ‖Jᵀy‖ from its moving average, y normal noise."""
-        images = self.synthesis(styles).to(styles.dtype)
-        noise = torch.randn(images.shape, dtype=images.dtype, device=images.device) / math.sqrt(images[0, 0].numel())
+        images = self.synthesis(styles, batch).to(styles.dtype)
+        noise = _noise(images, batch) / math.sqrt(images[0, 0].numel())
         (gradient,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
         lengths = gradient.square().sum(2).mean(1).sqrt()
-        mean = torch.lerp(self.path_length, lengths.mean(), 0.01)
-        self.path_length.copy_(_mean_of_processes(mean.detach()))
+        mean = torch.lerp(self.path_length, mean_of_processes(lengths.mean()), 0.01)
+        self.path_length.copy_(mean.detach())
         return (lengths - mean).square().mean()
-
-
-def _mean_of_processes(value: Tensor) -> Tensor:
-    """What all processes have of ``value`` on average, for they share what is remembered of it."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return value
-    torch.distributed.all_reduce(value)
-    return value / torch.distributed.get_world_size()
 
 
 class DiscriminatorBlock(nn.Module):

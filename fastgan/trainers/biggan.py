@@ -77,6 +77,7 @@ class BigGAN(SNGAN):
         },
     }  # fmt: skip
     default_preset = "small"
+    shardable = False
 
     def __init__(self, config: Any, image_channels: int, num_classes: int | None) -> None:
         super().__init__(config, image_channels, num_classes)

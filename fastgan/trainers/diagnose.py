@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from . import checkpoint
@@ -45,18 +46,24 @@ def explain_non_finite(trainer: Trainer, step: int, checkpoints: Path) -> str:
         found: list[str] = []
         while again.step < step and not found:
             # A step may spoil the weights by its gradients, and leave it to the next one's losses to show it.
-            if again.step < step - 2:
-                again.update()
-                continue
-            with _watched(again, found):
-                again.update()
-            losses = again._unchecked[-1]
-            if not found and not all(loss.isfinite() for loss in losses.values()):
+            suspect = again.step >= step - 2
+            with _watched(again, found) if suspect else nullcontext():
+                losses = again.update()
+            again._unchecked.clear()  # nothing here is to stop at losses that are known not to be finite
+            if suspect and not found and not all(loss.isfinite() for loss in losses.values()):
                 found.append("the loss itself, of finite outputs")
+            # The processes end this together, for none can take a step alone.
+            if suspect and _anywhere(again, bool(found)) and not found:
+                found.append("in another process")
         place = f"the first that is not finite is {found[0]}, in step {again.step}" if found else "it did not recur"
     except (RuntimeError, checkpoint.CheckpointError) as error:  # memory for a second trainer, say
         place = f"the layer was not found ({error})"
     return f"{place}; {good}"
+
+
+def _anywhere(trainer: Trainer, here: bool) -> bool:
+    flag = torch.tensor(float(here), device=trainer.fabric.device)
+    return bool(cast(Tensor, trainer.fabric.all_reduce(flag, reduce_op="max")))
 
 
 @contextmanager

@@ -69,6 +69,8 @@ def run_config(folder: Path) -> tuple[type[Recipe], TrainConfig]:
 
 def make_trainer(recipe: type[Recipe], config: TrainConfig, data: ImageData | None = None) -> Trainer:
     """Launch the processes and build the trainer."""
+    if config.fsdp and not (recipe.forward_only and recipe.shardable):
+        raise ConfigError(f"fsdp=true is not for {recipe.name}, whose generator uses its weights not only part by part")
     unused = recipe.leaves_parameters_unused
     fabric = make_fabric(config.device, config.processes, config.precision, leaves_parameters_unused=unused)
     data = data or open_data(config.data, strict=config.strict, image_size=config.image_size)

@@ -63,6 +63,7 @@ class SAGAN(SNGAN):
         },
     }  # fmt: skip
     default_preset = "small"
+    shardable = False
 
     def build(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
         """See ``AdversarialRecipe.build``."""

@@ -7,25 +7,38 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from fastgan.distributed import mean_of_processes
+
 __all__ = ["like", "shard", "whole"]
 
 
 def shard(module: nn.Module, device: torch.device, world_size: int) -> None:
     """Shard the module's parameters over the processes, in place.
 
-    Each part of its sequences and lists is gathered when it is called, the rest with the module. Optimisers must be
+    Each part of its sequences and lists is gathered when it is called, the rest with the module. Parameters that are
+    one number, which FSDP2 does not take, stay whole everywhere, with the mean of their gradients. Optimisers must be
     made afterwards; copies, before.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (world_size,))
+    numbers = {parameter for parameter in module.parameters() if not parameter.dim()}
+    for number in numbers:
+        if number.requires_grad:
+            number.register_post_accumulate_grad_hook(_average_gradient)
     for container in module.children():
         if isinstance(container, (nn.Sequential, nn.ModuleList)):
             for part in container:
-                if next(part.parameters(), None) is not None:
-                    fully_shard(part, mesh=mesh)
-    fully_shard(module, mesh=mesh, reshard_after_forward=True)
+                if not numbers.issuperset(part.parameters()):
+                    fully_shard(part, mesh=mesh, ignored_params=numbers)
+    fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=numbers)
+
+
+def _average_gradient(parameter: Tensor) -> None:
+    """Also where it adds up over parts of a batch: what was there is a mean already."""
+    assert parameter.grad is not None
+    parameter.grad.copy_(mean_of_processes(parameter.grad))
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -115,8 +115,7 @@ class StyleGAN2(AdversarialRecipe):
             return super().generator_loss(generator, discriminator, images, labels)
         latent, fake_labels = self._noise(len(images), images.device)
         path_latent, path_labels = self._noise(len(images), images.device)
-        path = [each[::2] for each in (path_latent, *path_labels)]
-        fakes, penalty = generator(latent, *fake_labels, path=path)
+        fakes, penalty = generator(latent, *fake_labels, path=(path_latent, *path_labels))
         loss = self._loss_of_fakes(fakes, fake_labels, discriminator, images, labels)
         return loss + c.path_weight * c.path_every * penalty
 

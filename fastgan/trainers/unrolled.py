@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import SGD, Adam, Optimizer
 
+from fastgan.distributed import mean_of_processes
 from fastgan.nn import PenalizedDiscriminator
 
 from .config import ConfigError, TrainConfig
@@ -101,7 +102,7 @@ def unrolled_loss(
             )
             for name, gradient in zip(groups, gradients, strict=True):
                 if gradient is not None:
-                    mean = _MeanOfProcesses.apply(gradient)
+                    mean = mean_of_processes(gradient)
                     imagined[name], states[name] = rule(imagined[name], mean, states[name], groups[name])
         at = imagined | buffers
         loss = _at(discriminator, at, lambda d: recipe.generator_loss(generator, d, images, labels))
@@ -142,24 +143,6 @@ def _at(discriminator: nn.Module, tensors: dict[str, Tensor], loss: Callable[[nn
     """A loss at other parameters and buffers of the discriminator."""
     at = {f"discriminator.{name}": tensor for name, tensor in tensors.items()}
     return functional_call(_Loss(discriminator, loss), at, ())
-
-
-class _MeanOfProcesses(torch.autograd.Function):
-    """The mean of a tensor over the processes; so is its derivative, as the loss at the end is such a mean too."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        import torch.distributed as dist
-
-        if not dist.is_initialized() or dist.get_world_size() == 1:
-            return tensor.view_as(tensor)
-        total = tensor.contiguous().clone()
-        dist.all_reduce(total)
-        return total / dist.get_world_size()
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
-        return _MeanOfProcesses.apply(grad_output)
 
 
 def _sgd(parameter: Tensor, gradient: Tensor, state: _State, group: dict[str, Any]) -> tuple[Tensor, _State]:

@@ -88,7 +88,7 @@ def test_stock_and_fast_are_one_function(options: dict[str, int]) -> None:
         discriminator = StyleGAN2Discriminator(WIDTHS, 3, layers=layers, **options)
         torch.manual_seed(4)
         labels = () if classes is None else (torch.tensor([0, 1, 2, 1, 0, 2]),)
-        path = (torch.randn(2, 5), *(each[4:] for each in labels))
+        path = (torch.randn(4, 5), *(each[2:] for each in labels))
         labels = tuple(each[:4] for each in labels)
         images, penalty = generator(torch.randn(4, 5), *labels, path=path)
         logits = discriminator(images, *labels)

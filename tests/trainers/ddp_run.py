@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning.fabric import Fabric
 
 from fastgan.data import open_data
+from fastgan.trainers.diagnose import explain_non_finite
 from fastgan.trainers.loop import NonFiniteLossError, Trainer
 from fastgan.trainers.run import make_trainer
 from fastgan.trainers.sngan import SNGAN
 from tests.trainers.runs import assert_discriminator_learned, discriminator_moments, tiny_config
+
+
+class SpoiledInOneProcess(SNGAN):
+    """A gradient of one process, in its third step, makes both processes' weights NaN."""
+
+    def discriminator_loss(self, discriminator: Any, *arguments: Any) -> torch.Tensor:
+        loss = super().discriminator_loss(discriminator, *arguments)
+        return loss * torch.inf if self.spoiled else loss
+
+    def prepare(self, step: int, *arguments: Any) -> None:
+        super().prepare(step, *arguments)
+        self.spoiled = step == 2 and torch.distributed.get_rank() == 1
+
+
+def diagnose(fabric: Fabric, out: Path) -> None:
+    """Both processes say where a loss ceased to be finite; the one that sees it does not leave the other waiting."""
+    config = tiny_config(processes=2, schedule="simultaneous", n_dis=1)
+    trainer = Trainer(SpoiledInOneProcess, config, open_data("digits"), fabric)
+    place = explain_non_finite(trainer, 4, out / "none")
+    expected = "the gradient at the output of discriminator" if fabric.global_rank else "in another process"
+    assert place.startswith(f"the first that is not finite is {expected}, in step 3; "), place
 
 
 def main() -> None:
@@ -63,6 +87,7 @@ def main() -> None:
         assert ("another process" in str(error)) == (fabric.global_rank == 0), error
     else:
         raise AssertionError("a NaN went by")
+    diagnose(fabric, path)
     print(f"process {fabric.global_rank} agrees")
 
 

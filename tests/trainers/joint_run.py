@@ -48,8 +48,7 @@ def train(name: str, fabric: Fabric, **values: Any) -> dict[str, Tensor]:
         "processes": fabric.world_size,
     }
     if name == "stylegan2":
-        # Groups are of one process's images; path lengths take half a batch, whose draws are not shared out.
-        settings |= {"stddev_group": 1, "path_weight": 0.0}
+        settings |= {"stddev_group": 1}  # a group is of one process's images
     config = tiny.config(name, settings | values)
     trainer = Trainer(Descending, config, open_data(config.data, image_size=config.image_size), fabric)
     for module in (m for network in trainer._modules().values() for m in network.modules()):

@@ -9,9 +9,11 @@ import torch
 from lightning.fabric import Fabric
 
 from fastgan.trainers import checkpoint
-from fastgan.trainers.recipe import recipe_names
-from fastgan.trainers.run import sample_run
+from fastgan.trainers.config import ConfigError
+from fastgan.trainers.recipe import find_recipe, recipe_names
+from fastgan.trainers.run import make_trainer, sample_run
 
+from . import tiny
 from .joint_run import OPTIONS, train
 from .runs import TINY, assert_discriminator_learned, flags, run_python
 
@@ -47,7 +49,8 @@ def test_command_line_starts_the_processes(tmp_path: Path) -> None:
     _check_run(out, 2)
 
 
-_CASES = [*recipe_names(), "sngan+fsdp", "dcgan+fsdp", "wgan-gp+fsdp", "r3gan+fsdp", "dcgan+unrolled", "sngan+unrolled"]
+_SHARDABLE = [name for name in recipe_names() if find_recipe(name).forward_only and find_recipe(name).shardable]
+_CASES = [*recipe_names(), *(f"{name}+fsdp" for name in _SHARDABLE), "dcgan+unrolled", "sngan+unrolled"]
 
 
 def test_sharded_run_resumes_bit_for_bit_and_samples_in_one_process(tmp_path: Path) -> None:
@@ -68,6 +71,13 @@ def test_sharded_run_resumes_bit_for_bit_and_samples_in_one_process(tmp_path: Pa
     # The whole weights, as the network of one process has them.
     grid, step = sample_run(out, 10, seed=0)
     assert step == 4 and grid.shape == (32, 320, 1) and grid.float().std() > 0
+
+
+def test_recipes_that_cannot_be_sharded_say_so() -> None:
+    assert set(recipe_names()) - set(_SHARDABLE) == {"biggan", "sagan", "vaegan", "stargan", "unit"}
+    for name in set(recipe_names()) - set(_SHARDABLE):
+        with pytest.raises(ConfigError, match=f"fsdp=true is not for {name}, whose generator"):
+            make_trainer(find_recipe(name), tiny.config(name, processes=2, fsdp=True))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fastgan.trainers import loop
 from fastgan.trainers.loop import NonFiniteLossError, Trainer
 from fastgan.trainers.recipe import Recipe, find_recipe
 from fastgan.trainers.report import Reporter
@@ -76,3 +77,13 @@ def test_gradient_is_named_where_losses_show_it_later(monkeypatch: pytest.Monkey
     assert message.startswith("loss/generator is nan at step 5; ")
     assert "the first that is not finite is the gradient at the output of discriminator.blocks.2, in step 5" in message
     assert "there is no checkpoint yet" in message
+
+
+@pytest.mark.parametrize("most", [4, 5])
+def test_losses_that_are_checked_of_themselves_are_explained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, most: int
+) -> None:
+    """Where so many steps went by that the losses do not wait for ``log_every``: the repetition has as many."""
+    monkeypatch.setattr(loop, "_MOST_UNCHECKED", most)
+    message = _run(monkeypatch, "gan", "layers.2.linear", _spoil_weight, tmp_path, checkpoint_every=9)
+    assert "the output of discriminator.layers.2.linear (" in message and "in step 5" in message
