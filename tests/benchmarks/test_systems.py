@@ -97,6 +97,9 @@ def test_stock_comparison_sees_what_differs(run: training.FinishedRun) -> None:
     assert LossCurves(same, same).difference() == (0.0, 1)
     found, step = LossCurves({"a": [1.0, -4.0], "b": [2.0, 2.5]}, same).difference()
     assert found == pytest.approx(0.25) and step == 2
+    # Less than float32 tells apart, whatever the default.
+    found, step = LossCurves({"a": [1.0, -4.0 - 4e-10], "b": [2.0, 2.0]}, same).difference()
+    assert found == pytest.approx(1e-10, rel=1e-5) and step == 2
     assert LossCurves({"a": [1.0, float("nan")], "b": [2.0, 2.0]}, same).difference()[0] != 0.0
 
 
