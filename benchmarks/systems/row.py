@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import fastgan
 from fastgan.trainers.images import save_png
 
 from .section import Figure, Section
@@ -35,6 +32,7 @@ class Row:
     minutes: dict[str, float]
     threads: int
     sections: list[Section]
+    #: Versions that the run was trained with.
     made_by: dict[str, str]
 
     @classmethod
@@ -50,7 +48,7 @@ class Row:
             {name: seconds / 60 for name, seconds in run.seconds.items()},
             run.threads,
             sections,
-            {"fastgan": fastgan.__version__, "torch": str(torch.__version__)},
+            run.made_by,
         )
 
     @classmethod
