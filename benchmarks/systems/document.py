@@ -52,8 +52,8 @@ def _runs(rows: Sequence[Row]) -> str:
     ]  # fmt: skip
     text = (
         "Minutes are of the whole command `fastgan train`, with opening the data, sample grids and checkpoints, and of "
-        "none of the measurements below: by the clock, and of processors (user and system time). Where other work shared "
-        "the processors, the clock's are more than theirs."
+        "none of the measurements below: by the clock, and of processors (user and system time). Where other work "
+        "shared the processors, the clock's are more than theirs."
     )
     head = ["recipe", "data", "seed", "steps", "minutes", "processor minutes", "threads"]
     return f"## Runs\n\n{text}\n\n{_table(head, cells)}\n"

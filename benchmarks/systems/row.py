@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastgan.trainers.files import replacing
 from fastgan.trainers.images import save_png
 
 from .section import Figure, Section
@@ -65,9 +65,8 @@ def write_row(folder: Path, row: Row) -> Path:
     """Write RECIPE.json, whole or not at all."""
     path = folder / f"{row.recipe}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(dataclasses.asdict(row), indent=2, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(row), indent=2, ensure_ascii=False) + "\n")
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+
+from .files import replacing
 
 __all__ = [
     "ConfigError",
@@ -183,9 +184,8 @@ def frozen_differences(config: TrainConfig, saved: Mapping[str, Any]) -> list[st
 def write_yaml(path: Path, recipe: str, config: TrainConfig) -> None:
     """Write the settings of the whole run, and what made it, whole or not at all."""
     content = {"recipe": recipe, "config": dataclasses.asdict(config), "made_by": made_by()}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(content, sort_keys=False))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def made_by() -> dict[str, str]:
