@@ -28,13 +28,13 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor, nn
 
-from fastgan.functional import parzen_log_likelihood
-from lecture import LatentVariableModel, save, train_gan
+from lecture import LatentVariableModel, parzen_window, save, train_gan
 
 FIGURE = Path(__file__).parent / "figures" / "bound_and_estimate.png"
 DIMENSIONS = 8
 DRAWS = (1, 2, 5, 10, 30, 100, 300)
 SAMPLES = (100, 300, 1000, 3000, 10_000, 30_000)
+WIDTHS = torch.logspace(-1.2, 0.3, 12, dtype=torch.float64)
 
 
 def data_distribution() -> LatentVariableModel:
@@ -54,13 +54,6 @@ def bound(vae: LatentVariableModel, x: Tensor, draws: int) -> Tensor:
     return torch.logsumexp(vae.log_weights(x, draws).double(), 0) - math.log(draws)
 
 
-def parzen(samples: Tensor, validation: Tensor, test: Tensor) -> float:
-    """Mean log-likelihood under a window of the width that is best for ``validation``."""
-    widths = torch.logspace(-1.2, 0.3, 12, dtype=torch.float64)
-    best = widths[parzen_log_likelihood(validation, samples, widths).mean(1).argmax()].item()
-    return parzen_log_likelihood(test, samples, best).mean().item()
-
-
 def measure(vae_steps: int, gan_steps: int, test_size: int) -> dict[str, Any]:
     """Mean log-likelihoods in nats: exact, bounds on the VAE's, and windows'."""
     truth = data_distribution()
@@ -74,7 +67,8 @@ def measure(vae_steps: int, gan_steps: int, test_size: int) -> dict[str, Any]:
         "error": {name: values.std().item() / math.sqrt(test_size) for name, values in exact.items()},
         "bounds": [bound(vae, test, k).mean().item() for k in DRAWS],
         "windows": {
-            name: [parzen(model.sample(n), validation, test) for n in SAMPLES] for name, model in models.items()
+            name: [parzen_window(model.sample(n), validation, WIDTHS)(test).mean().item() for n in SAMPLES]
+            for name, model in models.items()
         },
     }
     for name, value in results["exact"].items():

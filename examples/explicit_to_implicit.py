@@ -16,8 +16,6 @@ some thousandths of a nat below, too much to tell 8 components from 16.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +24,18 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from fastgan.losses import non_saturating_discriminator
-from lecture import Circle, LatentVariableModel, mlp, optimizer_with_decay, save
+from lecture import (
+    Circle,
+    LatentVariableModel,
+    Sampler,
+    jensen_shannon_of_densities,
+    jensen_shannon_of_samples,
+    save,
+    train_discriminator,
+)
 
 FIGURE = Path(__file__).parent / "figures" / "explicit_to_implicit.png"
 COMPONENTS = (1, 2, 4, 8, 16)
-Sampler = Callable[[int], Tensor]
 #: Points of a grid over the plane, and the area of a cell.
 GRID = torch.cartesian_prod(*[torch.linspace(-5, 5, 101)] * 2)
 CELL = 0.1**2
@@ -50,29 +54,6 @@ def mixture(data: Tensor, components: int) -> tuple[Sampler, Tensor]:
     return sample, torch.from_numpy(fitted.score_samples(GRID.numpy()))
 
 
-def jensen_shannon_of_samples(real: Sampler, fake: Sampler, steps: int) -> tuple[float, float]:
-    """The estimate of a discriminator that has been trained on samples, on fresh ones, and its standard error."""
-    discriminator = mlp(2, 1)
-    optimizer, schedule = optimizer_with_decay(discriminator, 3e-3, steps)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        non_saturating_discriminator(discriminator(real(256)), discriminator(fake(256))).backward()
-        optimizer.step()
-        schedule.step()
-    with torch.no_grad():
-        on_real, on_fake = discriminator(real(50_000)), discriminator(fake(50_000))
-    terms = torch.nn.functional.softplus(torch.cat([-on_real, on_fake], 1)).sum(1)
-    loss = non_saturating_discriminator(on_real, on_fake).item()
-    return math.log(2) - loss / 2, terms.std().item() / 2 / math.sqrt(len(terms))
-
-
-def jensen_shannon_of_densities(log_p: Tensor, log_q: Tensor) -> float:
-    """The divergence between two densities on the grid."""
-    log_mean = torch.logaddexp(log_p, log_q) - math.log(2)
-    integrand = log_p.exp() * (log_p - log_mean) + log_q.exp() * (log_q - log_mean)
-    return integrand.sum().item() * CELL / 2
-
-
 def measure(steps: int, vae_steps: int, components: tuple[int, ...]) -> list[dict[str, Any]]:
     """For each model its samples, and its divergence from the circle by either way."""
     circle = Circle()
@@ -82,8 +63,9 @@ def measure(steps: int, vae_steps: int, components: tuple[int, ...]) -> list[dic
     models["VAE"] = vae.sample, vae.log_density(GRID)
     results = []
     for name, (sampler, log_density) in models.items():
-        exact = jensen_shannon_of_densities(circle.log_density(GRID), log_density)
-        found, error = jensen_shannon_of_samples(circle.sample, sampler, steps)
+        exact = jensen_shannon_of_densities(circle.log_density(GRID), log_density, CELL)
+        discriminator = train_discriminator(circle.sample, sampler, steps, 3e-3)
+        found, error = jensen_shannon_of_samples(discriminator, circle.sample(50_000), sampler(50_000))
         print(f"{name:12} JS by densities {exact:.4f}  by samples {found:.4f} ± {error:.4f}")
         results.append({"name": name, "samples": sampler(2000), "exact": exact, "estimate": found, "error": error})
     return results

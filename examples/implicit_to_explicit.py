@@ -18,7 +18,6 @@ the dimension.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,17 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from fastgan.functional import parzen_log_likelihood
-from lecture import Circle, LatentVariableModel, save, train_gan
+from lecture import Circle, LatentVariableModel, LogDensity, parzen_window, save, train_gan
 
 FIGURE = Path(__file__).parent / "figures" / "implicit_to_explicit.png"
 SAMPLES = (50, 200, 1000, 5000)
 DIMENSIONS = (1, 2, 4, 8, 16, 32, 64)
 WIDTHS = torch.logspace(-1.5, 0.2, 16, dtype=torch.float64)
-LogDensity = Callable[[Tensor], Tensor]
 
 
 def parzen(samples: Tensor, validation: Tensor) -> LogDensity:
-    """A window of the width that is best for ``validation``."""
-    best = WIDTHS[parzen_log_likelihood(validation, samples, WIDTHS).mean(1).argmax()].item()
-    return lambda x: parzen_log_likelihood(x, samples, best)
+    """A window of the best of ``WIDTHS``."""
+    return parzen_window(samples, validation, WIDTHS)
 
 
 def mixture(samples: Tensor, validation: Tensor) -> LogDensity:

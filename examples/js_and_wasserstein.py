@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.losses import get
-from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import WGANGP, per_sample_norm
-from lecture import mlp, optimizer_with_decay, save
+from lecture import jensen_shannon_of_samples, save, train_discriminator
 
 FIGURE = Path(__file__).parent / "figures" / "js_and_wasserstein.png"
 THETAS = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -40,29 +40,13 @@ def segment(theta: float, n: int = 256) -> Tensor:
 def train(loss: str, theta: float, steps: int, after_step: Callable[[nn.Module], None] = lambda _: None) -> nn.Module:
     """A discriminator between the segments; a Wasserstein loss has its gradient penalty."""
     penalties = [WGANGP(weight=10.0)] if loss == "wasserstein" else []
-    penalized = PenalizedDiscriminator(mlp(2, 1), penalties)
-    optimizer, schedule = optimizer_with_decay(penalized, 5e-3, steps)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        real, fake, penalty = penalized(segment(0.0), fake=segment(theta))
-        (get(loss).discriminator(real, fake) + penalty).backward()
-        optimizer.step()
-        schedule.step()
-        after_step(penalized.discriminator)
-    return penalized.discriminator
+    return train_discriminator(partial(segment, 0.0), partial(segment, theta), steps, 5e-3, loss, penalties, after_step)
 
 
 def slopes(discriminator: nn.Module, points: Tensor) -> Tensor:
     """The discriminator's gradients [n, 2] at ``points``."""
     points = points.requires_grad_()
     return torch.autograd.grad(discriminator(points).sum(), points)[0]
-
-
-def jensen_shannon(discriminator: nn.Module, theta: float) -> float:
-    """The estimate: the optimal loss is 2 log 2 - 2 JS."""
-    with torch.no_grad():
-        real, fake = discriminator(segment(0.0, 20_000)), discriminator(segment(theta, 20_000))
-    return math.log(2) - get("non_saturating").discriminator(real, fake).item() / 2
 
 
 def wasserstein(critic: nn.Module, theta: float) -> float:
@@ -89,8 +73,11 @@ def gradients(loss: str, generator_loss: str, steps: int, theta: float = 0.5) ->
 
 def measure(steps: int, thetas: tuple[float, ...] = THETAS) -> dict[str, Any]:
     """Estimates for each theta, and the gradients in the course of training."""
-    results: dict[str, Any] = {"theta": thetas}
-    results["JS"] = [jensen_shannon(train("non_saturating", theta, steps), theta) for theta in thetas]
+    results: dict[str, Any] = {"theta": thetas, "JS": []}
+    for theta in thetas:
+        discriminator = train("non_saturating", theta, steps)
+        estimates = jensen_shannon_of_samples(discriminator, segment(0.0, 20_000), segment(theta, 20_000))
+        results["JS"].append(estimates[0])
     results["W1"] = [wasserstein(train("wasserstein", theta, steps), theta) for theta in thetas]
     for theta, js, w1 in zip(thetas, results["JS"], results["W1"], strict=True):
         print(f"theta = {theta:5.2f}  JS {js:.4f} (exact {math.log(2) * (theta != 0):.4f})  W1 {w1:.4f}")

@@ -1,9 +1,9 @@
-"""What the scripts share: small networks, their optimisers, a game, and two kinds of densities that are known."""
+"""What the scripts share: small networks and their training, measures of densities, two kinds that are known."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -18,11 +18,28 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 import fastgan.losses
-from fastgan.penalties import R1
+from fastgan.functional import parzen_log_likelihood
+from fastgan.penalties import R1, Penalty
 
 matplotlib.use("agg")
 
-__all__ = ["Circle", "LatentVariableModel", "mlp", "optimizer_with_decay", "save", "train_gan"]
+__all__ = [
+    "Circle",
+    "LatentVariableModel",
+    "LogDensity",
+    "Sampler",
+    "jensen_shannon_of_densities",
+    "jensen_shannon_of_samples",
+    "mlp",
+    "optimizer_with_decay",
+    "parzen_window",
+    "save",
+    "train_discriminator",
+    "train_gan",
+]
+
+Sampler = Callable[[int], Tensor]
+LogDensity = Callable[[Tensor], Tensor]
 
 
 def mlp(inputs: int, outputs: int, width: int = 64, layers: int = 2) -> nn.Sequential:
@@ -69,9 +86,49 @@ def save(figure: Any, path: Path) -> None:
     print(path)
 
 
-def train_gan(
-    generator: nn.Module, draw: Callable[[int], Tensor], steps: int, gamma: float = 0.1, batch: int = 256
-) -> None:
+def train_discriminator(
+    real: Sampler,
+    fake: Sampler,
+    steps: int,
+    lr: float,
+    loss: str = "non_saturating",
+    penalties: Sequence[Penalty] = (),
+    after_step: Callable[[nn.Module], None] = lambda _: None,
+) -> nn.Module:
+    """A discriminator between points of the plane, trained on fresh ones in each step."""
+    penalized = fastgan.nn.PenalizedDiscriminator(mlp(2, 1), penalties)
+    optimizer, schedule = optimizer_with_decay(penalized, lr, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        on_real, on_fake, penalty = penalized(real(256), fake=fake(256))
+        (fastgan.losses.get(loss).discriminator(on_real, on_fake) + penalty).backward()
+        optimizer.step()
+        schedule.step()
+        after_step(penalized.discriminator)
+    return penalized.discriminator
+
+
+@torch.no_grad()
+def jensen_shannon_of_samples(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[float, float]:
+    """A trained discriminator's estimate and its standard error: the optimal loss is 2 log 2 - 2 JS."""
+    terms = nn.functional.softplus(torch.cat([-discriminator(real), discriminator(fake)], 1)).sum(1)
+    return math.log(2) - terms.mean().item() / 2, terms.std().item() / 2 / math.sqrt(len(terms))
+
+
+def jensen_shannon_of_densities(log_p: Tensor, log_q: Tensor, cell: float) -> float:
+    """The divergence between two densities on a grid of cells of that length or area."""
+    log_mean = torch.logaddexp(log_p, log_q) - math.log(2)
+    integrand = log_p.exp() * (log_p - log_mean) + log_q.exp() * (log_q - log_mean)
+    return integrand.sum().item() * cell / 2
+
+
+def parzen_window(samples: Tensor, validation: Tensor, widths: Tensor) -> LogDensity:
+    """A window on ``samples`` of that width of ``widths`` that is best for ``validation``."""
+    best = widths[parzen_log_likelihood(validation, samples, widths).mean(1).argmax()].item()
+    return lambda x: parzen_log_likelihood(x, samples, best)
+
+
+def train_gan(generator: nn.Module, draw: Sampler, steps: int, gamma: float = 0.1, batch: int = 256) -> None:
     """Train ``generator``, a sampler as ``draw`` is of the data, by the non-saturating game with R1.
 
     I. Goodfellow et al., "Generative Adversarial Nets", 2014; L. Mescheder, A. Geiger, S. Nowozin, "Which Training

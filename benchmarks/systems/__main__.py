@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
+from fastgan.data import DataError, open_data
+from fastgan.trainers.config import ConfigError
+from fastgan.trainers.loop import NonFiniteLossError
 from fastgan.trainers.recipe import find_recipe, recipe_names
 
 from .document import document
-from .measurements import measurements
+from .measurements import MEASURED_BESIDE, measurements
 from .row import Row, read_rows, save_picture, write_row
 from .stock import against_stock
-from .training import finished_run
+from .training import check_folder, finished_run, is_finished, small_config
 
 _RESULTS = Path("benchmarks") / "results" / "systems"
 _DOCS = Path("docs")
@@ -28,18 +32,39 @@ def main(arguments: list[str] | None = None) -> None:
         "--runs",
         type=Path,
         default=Path("runs/systems"),
-        help="folder of the runs; a finished one is used again",
+        help="folder of the runs; a finished one of the same settings and versions is used again",
     )
     options = parser.parse_args(arguments)
     if not (_DOCS / "recipes").is_dir():
         parser.error(f"run it in the root of fastgan's sources: {Path.cwd()} has no {_DOCS / 'recipes'}")
     names = options.recipes or recipe_names()
-    for name in names:
-        find_recipe(name)  # a wrong name is known before hours of training
-    console = Console()
+    try:
+        _check(names, options.runs)
+        _measure(names, options.runs, Console())
+    except (ConfigError, DataError, NonFiniteLossError, OSError) as error:
+        sys.exit(f"Error: {error}")
+
+
+def _check(names: list[str], runs: Path) -> None:
+    """What is missing is known before hours of training."""
+    configs = {name: small_config(find_recipe(name)) for name in names}
+    for place, name in enumerate(names):
+        if not is_finished(find_recipe(name), configs[name], runs / name):
+            check_folder(runs / name)
+        if (before := MEASURED_BESIDE.get(name)) is not None and before not in names[:place]:
+            recipe = find_recipe(before)
+            if not is_finished(recipe, small_config(recipe), runs / before):
+                raise ConfigError(
+                    f"{name} is measured beside {before}, which {runs} has no finished run of: name it first"
+                )
+    for data, image_size in {(config.data, config.image_size) for config in configs.values()}:
+        open_data(data, image_size=image_size)
+
+
+def _measure(names: list[str], runs: Path, console: Console) -> None:
     for name in names:
         console.rule(name)
-        run = finished_run(name, options.runs / name, console)
+        run = finished_run(name, runs / name, console)
         kinds = (*measurements(name, run.trainer.recipe.num_classes is not None), against_stock)
         row = Row.of(run, [measure(run) for measure in kinds])
         _print(row, console)

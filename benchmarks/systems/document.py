@@ -9,13 +9,17 @@ from pathlib import Path
 from .row import Row
 from .section import Figure
 
-__all__ = ["document"]
+__all__ = ["document", "page"]
+
+#: Recipes that are described on another one's page.
+_PAGES = {"wgan-lp": "wgan-gp", "cvae": "vae"}
 
 _HEAD = """# The recipes, trained
 
 What the preset `small` of each [recipe](recipes/index.md) comes to. `python -m fastgan_bench.systems` trains them all,
-measures them and writes this page; `python -m fastgan_bench.systems NAME ...` does some of them anew, and leaves the
-rows of the others. The figures are in `benchmarks/results/systems`, too.
+measures them and writes this page; `python -m fastgan_bench.systems NAME ...` does some of them, and leaves the rows of
+the others. A finished run of the same settings and versions is measured again, not trained again. The figures are in
+`benchmarks/results/systems`, too.
 """
 
 
@@ -41,22 +45,23 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _runs(rows: Sequence[Row]) -> str:
     cells = [
         [
-            f"[{row.recipe}](recipes/{_page(row.recipe)}.md)", row.data, str(row.seed), f"{row.steps:,}",
+            f"[{row.recipe}](recipes/{page(row.recipe)}.md)", row.data, str(row.seed), f"{row.steps:,}",
             f"{row.minutes['wall']:.1f}", f"{row.minutes['cpu']:.1f}", str(row.threads),
         ]
         for row in rows
     ]  # fmt: skip
     text = (
-        "Minutes are of the training alone, by the clock, which other work on the machine lengthens, and of processors "
-        "(user and system time)."
+        "Minutes are of the whole command `fastgan train`, with opening the data, sample grids and checkpoints, and of "
+        "none of the measurements below: by the clock, and of processors (user and system time). Where other work "
+        "shared the processors, the clock's are more than theirs."
     )
     head = ["recipe", "data", "seed", "steps", "minutes", "processor minutes", "threads"]
     return f"## Runs\n\n{text}\n\n{_table(head, cells)}\n"
 
 
-def _page(recipe: str) -> str:
-    """Name of the page that describes a recipe: two share one."""
-    return "wgan-gp" if recipe == "wgan-lp" else recipe
+def page(recipe: str) -> str:
+    """Name of the page that describes a recipe."""
+    return _PAGES.get(recipe, recipe)
 
 
 def _sections(rows: Sequence[Row]) -> Iterable[str]:

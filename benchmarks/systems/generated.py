@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from fastgan import features
 from fastgan.data import ImageData
 from fastgan.evaluation import cache
+from fastgan.trainers.evaluate import generated, real_indices
 from fastgan.trainers.images import to_uint8
 
 from .training import FinishedRun
 
-__all__ = ["extract", "final_images", "generate", "network", "real_features", "real_indices"]
+__all__ = ["extract", "final_images", "generate", "network", "real_features"]
 
 _CHUNK = 250
 
@@ -31,11 +32,6 @@ def extract(images: Tensor) -> Tensor:
     return torch.cat([network()(chunk) for chunk in images.split(_CHUNK)])
 
 
-def real_indices(data: ImageData, n: int, after: int = 0) -> Tensor:
-    """Which ``n`` images are compared with, ``after`` others; all where there are no more."""
-    return torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[after : after + n]
-
-
 def real_features(data: ImageData, n: int, after: int = 0) -> Tensor:
     """Features of ``real_indices``, kept for the next recipe on the same data."""
     images = {"images": f"{data.name} {data.fingerprint()}", "n": n, "after": after}
@@ -47,20 +43,13 @@ def real_features(data: ImageData, n: int, after: int = 0) -> Tensor:
     return found
 
 
-@torch.no_grad()
 def generate(run: FinishedRun, generator: nn.Module, n: int) -> tuple[Tensor, Tensor | None]:
-    """``n`` uint8 images, always of the same noise, and their labels, which come as often as in the data."""
-    recipe, data = run.trainer.recipe, run.trainer.data
-    labels = None
-    if recipe.num_classes is not None:
-        labels = data.batch(real_indices(data, n))[1]
-        assert labels is not None
-        labels = labels[torch.arange(n) % len(labels)]
-    random = torch.Generator().manual_seed(1)
-    parts = []
-    for chunk in torch.arange(n).split(_CHUNK):
-        parts.append(recipe.sample(generator, len(chunk), None if labels is None else labels[chunk], random))
-    return torch.cat([to_uint8(part) for part in parts]), labels
+    """``n`` uint8 images and their labels, as ``fastgan.trainers.evaluate.generated`` makes them."""
+    parts = [
+        (to_uint8(images), labels) for images, labels in generated(run.trainer.recipe, generator, run.trainer.data, n)
+    ]
+    labels = [some for _, some in parts if some is not None]
+    return torch.cat([images for images, _ in parts]), torch.cat(labels) if labels else None
 
 
 @functools.lru_cache(maxsize=1)

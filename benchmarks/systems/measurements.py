@@ -10,7 +10,10 @@ from .likelihood import parzen_log_likelihood
 from .section import Measurement
 from .translations import translations
 
-__all__ = ["measurements"]
+__all__ = ["MEASURED_BESIDE", "measurements"]
+
+#: Recipes one of whose figures is beside another's, which must have been trained before.
+MEASURED_BESIDE = {"vaegan": "vae"}
 
 # Recipes that are not here have what every generator of images has.
 _MEASUREMENTS: dict[str, tuple[Measurement, ...]] = {

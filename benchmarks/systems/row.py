@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import fastgan
+from fastgan.trainers.files import replacing
 from fastgan.trainers.images import save_png
 
 from .section import Figure, Section
@@ -35,6 +32,7 @@ class Row:
     minutes: dict[str, float]
     threads: int
     sections: list[Section]
+    #: Versions that the run was trained with.
     made_by: dict[str, str]
 
     @classmethod
@@ -50,7 +48,7 @@ class Row:
             {name: seconds / 60 for name, seconds in run.seconds.items()},
             run.threads,
             sections,
-            {"fastgan": fastgan.__version__, "torch": str(torch.__version__)},
+            run.made_by,
         )
 
     @classmethod
@@ -67,9 +65,8 @@ def write_row(folder: Path, row: Row) -> Path:
     """Write RECIPE.json, whole or not at all."""
     path = folder / f"{row.recipe}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(dataclasses.asdict(row), indent=2, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(row), indent=2, ensure_ascii=False) + "\n")
     return path
 
 

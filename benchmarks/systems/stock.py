@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 
 from fastgan.trainers.compare import compare_with_stock, loss_curves
+from fastgan.trainers.config import TrainConfig
 from fastgan.trainers.progan import ProGANConfig
+from fastgan.trainers.stylegan2_config import StyleGAN2Config
 
 from .section import Figure, Section
 from .training import FinishedRun
@@ -15,9 +18,15 @@ from .training import FinishedRun
 __all__ = ["against_stock"]
 
 CURVE_STEPS, CURVE_BATCH = 50, 8
-SEGMENT_STEPS, PAIRS = 3, 5
+LEAST_SEGMENT, PAIRS = 3, 5
 #: Of float64's loss curves; training amplifies rounding, a mistake shows at once.
 TOLERANCE = 1e-6
+
+
+def segment_steps(config: TrainConfig) -> int:
+    """Steps in a timed segment: whole periods of what is not due in every step, so that each has its share."""
+    period = math.lcm(config.r1_every, config.path_every) if isinstance(config, StyleGAN2Config) else 1
+    return -(-LEAST_SEGMENT // period) * period
 
 
 def against_stock(run: FinishedRun, curve_steps: int = CURVE_STEPS, pairs: int = PAIRS) -> Section:
@@ -31,13 +40,14 @@ def against_stock(run: FinishedRun, curve_steps: int = CURVE_STEPS, pairs: int =
     difference, step = curves.difference()
     if isinstance(config, ProGANConfig):
         config = dataclasses.replace(config, first_size=config.image_size)  # its first steps are at a lower resolution
-    speed = compare_with_stock(recipe, config, data, fabric, steps=SEGMENT_STEPS, pairs=pairs)
+    steps = segment_steps(config)
+    speed = compare_with_stock(recipe, config, data, fabric, steps=steps, pairs=pairs)
     low, median, high = speed.ratios()
     return Section(
         "Against stock modules",
         f"Losses of the first {curve_steps} steps from one seed in float64, batches of {CURVE_BATCH}: their largest "
         "difference, relative to the curve's largest magnitude, and the step it is reached in. Images/s of the preset "
-        f"in float32 over those of stock modules, {PAIRS} neighbouring segments of each in turns.",
+        f"in float32 over those of stock modules, {pairs} neighbouring segments of each in turns.",
         {
             "losses differ by": Figure(difference),
             "in step": Figure(step),
@@ -45,6 +55,7 @@ def against_stock(run: FinishedRun, curve_steps: int = CURVE_STEPS, pairs: int =
             "least": Figure(low),
             "greatest": Figure(high),
             "threads": Figure(torch.get_num_threads()),
+            "steps a segment": Figure(steps),
         },
         {f"losses agree to {TOLERANCE:.0e}": difference <= TOLERANCE},
     )

@@ -15,16 +15,18 @@ from rich.console import Console
 from torch import nn
 
 from fastgan.data import ImageData, open_data
-from fastgan.trainers.config import ConfigError, TrainConfig, build_config
+from fastgan.trainers.config import ConfigError, TrainConfig, build_config, made_by, read_made_by
 from fastgan.trainers.loop import Trainer
 from fastgan.trainers.recipe import Recipe, find_preset, find_recipe
 from fastgan.trainers.run import make_trainer, run_config, start
 
-__all__ = ["PRESET", "FinishedRun", "finished_run"]
+__all__ = ["PRESET", "FinishedRun", "check_folder", "finished_run", "is_finished", "small_config"]
 
 PRESET = "small"
 #: Checkpoints in the course of a run, evenly spaced; the last is its end. Progressive growing has as many phases.
 CHECKPOINTS = 5
+#: In a run's folder: empty from the start, so that the folder is known as one of ours; at the end, how long it took.
+_RECORD = "seconds.json"
 
 
 class FinishedRun:
@@ -42,6 +44,8 @@ class FinishedRun:
         ``wall`` and ``cpu`` (user and system time, all threads) of the training.
     threads : int
         It was trained with.
+    made_by : dict
+        Versions of fastgan and torch, by name, that it was trained with.
 
     Attributes
     ----------
@@ -54,13 +58,20 @@ class FinishedRun:
     """
 
     def __init__(
-        self, folder: Path, trainer: Trainer, data: ImageData, seconds: dict[str, float], threads: int
+        self,
+        folder: Path,
+        trainer: Trainer,
+        data: ImageData,
+        seconds: dict[str, float],
+        threads: int,
+        made_by: dict[str, str],
     ) -> None:
         self.folder = folder
         self.trainer = trainer
         self.data = data
         self.seconds = seconds
         self.threads = threads
+        self.made_by = made_by
         self.untrained: nn.Module = copy.deepcopy(trainer.ema.module)
         self.checkpoints = sorted((folder / "checkpoints").glob("step-*.safetensors"))
         self.trained()
@@ -87,26 +98,52 @@ def small_config(recipe: type[Recipe]) -> TrainConfig:
     )
 
 
+def is_finished(recipe: type[Recipe], config: TrainConfig, folder: Path) -> bool:
+    """Whether ``folder`` holds that very run, of these versions, at its end."""
+    record = folder / _RECORD
+    try:
+        return bool(
+            record.is_file()
+            and record.read_text()
+            and run_config(folder) == (recipe, config)
+            and read_made_by(folder / "config.yaml") == made_by()
+        )
+    except ConfigError:
+        return False
+
+
+def check_folder(folder: Path) -> None:
+    """ConfigError where ``folder`` holds anything but a run of this command's, which may be removed."""
+    if folder.exists() and not (folder / _RECORD).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder}: not a run of this command (it has no {_RECORD}); remove it, or give another --runs"
+        )
+
+
 def finished_run(name: str, folder: Path, console: Console) -> FinishedRun:
     """Train recipe ``name`` in ``folder``, unless it holds that very run, finished.
 
-    A run of other settings, or cut off, is removed: only whole ones have a time.
+    A run of other settings or versions, or cut off, is removed: only whole ones have a time.
+
+    Raises
+    ------
+    ConfigError
+        If ``folder`` holds something else; it stays.
     """
     recipe = find_recipe(name)
     config = small_config(recipe)
-    record = folder / "seconds.json"
-    if not (record.is_file() and _is_run_of(folder, recipe, config)):
+    record = folder / _RECORD
+    if not is_finished(recipe, config, folder):
+        check_folder(folder)
         shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        record.touch()
         wall, cpu = time.perf_counter(), time.process_time()
         start(recipe, config, folder, resume=False, console=console)
         seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
         record.write_text(json.dumps({"seconds": seconds, "threads": torch.get_num_threads()}))
     data = open_data(config.data, image_size=config.image_size)
-    return FinishedRun(folder, make_trainer(recipe, config, data), data, **json.loads(record.read_text()))
-
-
-def _is_run_of(folder: Path, recipe: type[Recipe], config: TrainConfig) -> bool:
-    try:
-        return run_config(folder) == (recipe, config)
-    except ConfigError:
-        return False
+    versions = read_made_by(folder / "config.yaml")
+    return FinishedRun(
+        folder, make_trainer(recipe, config, data), data, **json.loads(record.read_text()), made_by=versions
+    )

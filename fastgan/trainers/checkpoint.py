@@ -80,9 +80,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, An
         _sync(temporary)
     except (OSError, SafetensorError) as error:  # a full disk, for one
         temporary.unlink(missing_ok=True)
-        good = latest(folder)
-        rest = "there is no checkpoint yet" if good is None else f"the last good checkpoint is {good}"
-        raise OSError(f"{path}: cannot be written ({error}); {rest}") from error
+        raise OSError(f"{path}: cannot be written ({error})") from error
     os.replace(temporary, path)
     _sync(folder)
     for old in list(_steps(folder).values())[:-keep]:

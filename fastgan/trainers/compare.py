@@ -71,7 +71,8 @@ class LossCurves:
         """
         found = (0.0, 1)
         for name, expected in self.stock.items():
-            apart = (torch.tensor(self.fast[name]) - torch.tensor(expected)).abs() / max(map(abs, expected))
+            fast, stock = (torch.tensor(curve, dtype=torch.float64) for curve in (self.fast[name], expected))
+            apart = (fast - stock).abs() / stock.abs().max()
             if not apart.isfinite().all():
                 return float("nan"), 1
             found = max(found, (apart.max().item(), int(apart.argmax()) + 1))

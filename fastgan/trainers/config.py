@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-__all__ = ["ConfigError", "TrainConfig", "build_config", "parse_assignments", "read_yaml", "write_yaml"]
+from .files import replacing
+
+__all__ = [
+    "ConfigError",
+    "TrainConfig",
+    "build_config",
+    "made_by",
+    "parse_assignments",
+    "read_made_by",
+    "read_yaml",
+    "write_yaml",
+]
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
 MAX_SEED = 2**32 - 1
@@ -175,21 +186,36 @@ def frozen_differences(config: TrainConfig, saved: Mapping[str, Any]) -> list[st
 
 def write_yaml(path: Path, recipe: str, config: TrainConfig) -> None:
     """Write the settings of the whole run, and what made it, whole or not at all."""
+    content = {"recipe": recipe, "config": dataclasses.asdict(config), "made_by": made_by()}
+    with replacing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def made_by() -> dict[str, str]:
+    """Versions, by name, of what a run is made by."""
     import torch
 
     import fastgan
 
-    made_by = {"fastgan": fastgan.__version__, "torch": str(torch.__version__)}
-    content = {"recipe": recipe, "config": dataclasses.asdict(config), "made_by": made_by}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(content, sort_keys=False))
-    os.replace(temporary, path)
+    return {"fastgan": fastgan.__version__, "torch": str(torch.__version__)}
+
+
+@contextmanager
+def _no_yaml_of_a_run(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: not the config.yaml of a run ({error})") from error
 
 
 def read_yaml(path: Path) -> tuple[str, dict[str, Any]]:
     """Read the recipe's name and the settings that ``write_yaml`` wrote."""
-    try:
+    with _no_yaml_of_a_run(path):
         content = yaml.safe_load(path.read_text())
         return str(content["recipe"]), dict(content["config"])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: not the config.yaml of a run ({error})") from error
+
+
+def read_made_by(path: Path) -> dict[str, str]:
+    """Read the versions that ``write_yaml`` wrote."""
+    with _no_yaml_of_a_run(path):
+        return dict(yaml.safe_load(path.read_text())["made_by"])

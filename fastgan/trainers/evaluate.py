@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +13,29 @@ from fastgan.functional import frechet_distance_from_features
 
 from .recipe import Recipe
 
-__all__ = ["FrechetEvaluator"]
+__all__ = ["FrechetEvaluator", "generated", "real_indices"]
 
 _CHUNK = 250
+
+
+def real_indices(data: ImageData, n: int, after: int = 0) -> Tensor:
+    """Which ``n`` images are compared with, always the same, ``after`` others; all where there are no more."""
+    return torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[after : after + n]
+
+
+@torch.no_grad()
+def generated(recipe: Recipe, generator: nn.Module, data: ImageData, n: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """In parts, ``n`` images in [-1, 1], always of the same noise, and their labels, as often as in ``data``."""
+    labels = None
+    if recipe.num_classes is not None:
+        all_labels = data.labels()
+        assert all_labels is not None
+        real = all_labels[real_indices(data, n)]
+        labels = real[torch.arange(n) % len(real)]
+    random = torch.Generator().manual_seed(1)
+    for chunk in torch.arange(n).split(_CHUNK):
+        some = None if labels is None else labels[chunk]
+        yield recipe.sample(generator, len(chunk), some, random), some
 
 
 class FrechetEvaluator:
@@ -44,35 +66,18 @@ class FrechetEvaluator:
         device: torch.device,
         network: features.FeatureNetwork | None = None,
     ) -> None:
-        self._recipe = recipe
-        self._samples = samples
+        self._recipe, self._data, self._samples = recipe, data, samples
         self._features = network or features.get("efficientnet-lite0").to(device)
-        self._device = device
-        random = torch.Generator().manual_seed(0)
-        indices = torch.randperm(len(data), generator=random)[:samples]
-        real, labels = [], []
-        for chunk in indices.split(_CHUNK):
-            images, classes = data.batch(chunk)
-            real.append(self._extract(images.to(device)))
-            labels.append(classes)
-        self._real = torch.cat(real)
+        indices = real_indices(data, samples)
+        self._real = torch.cat([self._extract(data.batch(chunk)[0].to(device)) for chunk in indices.split(_CHUNK)])
         self.title = f"{self._features.title}, {len(indices)} real and {samples} generated images"
-        # Labels come as often as in the data.
-        self._labels: Tensor | None = None
-        if recipe.num_classes is not None:
-            drawn = torch.cat([classes for classes in labels if classes is not None])
-            self._labels = drawn[torch.arange(samples) % len(drawn)]
 
     @torch.no_grad()
     def _extract(self, images: Tensor) -> Tensor:
         return self._features(images)
 
-    @torch.no_grad()
     def __call__(self, generator: nn.Module) -> float:
         """Distance of ``generator`` (in evaluation mode) from the data."""
-        random = torch.Generator().manual_seed(1)
-        extracted = []
-        for chunk in torch.arange(self._samples).split(_CHUNK):
-            labels = None if self._labels is None else self._labels[chunk]
-            extracted.append(self._extract(self._recipe.sample(generator, len(chunk), labels, random)))
-        return frechet_distance_from_features(self._real, torch.cat(extracted)).item()
+        parts = generated(self._recipe, generator, self._data, self._samples)
+        fake = torch.cat([self._extract(images) for images, _ in parts])
+        return frechet_distance_from_features(self._real, fake).item()

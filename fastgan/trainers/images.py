@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from .files import replacing
 
 __all__ = ["image_grid", "save_png", "to_uint8"]
 
@@ -44,9 +45,5 @@ def save_png(path: Path, grid: Tensor) -> None:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as temporary:
         Image.fromarray(grid.squeeze(2).numpy()).save(temporary, format="png")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from .files import writing
 from .images import save_png
 
 __all__ = ["Reporter"]
@@ -37,6 +39,7 @@ class Reporter:
         self, out: Path, step: int, steps: int, images_per_step: int, *, enabled: bool, console: Console | None = None
     ) -> None:
         self._out = out
+        self._logs = out / "tensorboard"
         self._step = step
         self._enabled = enabled
         self._images_per_step = images_per_step
@@ -59,7 +62,8 @@ class Reporter:
             from torch.utils.tensorboard import SummaryWriter
 
             # What an interrupted run wrote after its last checkpoint is repeated: hide it.
-            self._writer = SummaryWriter(str(self._out / "tensorboard"), purge_step=self._step + 1)
+            with writing(self._logs):
+                self._writer = SummaryWriter(str(self._logs), purge_step=self._step + 1)
             self._progress.start()
         return self
 
@@ -68,7 +72,12 @@ class Reporter:
     ) -> None:
         if self._enabled:
             self._progress.stop()
-            self._writer.close()
+            # It writes in the background: a full disk may show here first, but never hides an error before it.
+            with writing(self._logs) if error is None else suppress(OSError):
+                try:
+                    self._writer.flush()
+                finally:
+                    self._writer.close()
 
     def print(self, text: str) -> None:
         """Print a line above the progress bar."""
@@ -90,18 +99,21 @@ class Reporter:
         speed = self._progress.tasks[self._task].speed
         if speed:
             values = values | {"images_per_second": speed * self._images_per_step}
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        with writing(self._logs):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
         if not self._progress.console.is_terminal:  # no bar is drawn there
             self.print("  ".join([f"step {step}", *(f"{name} {value:.4g}" for name, value in values.items())]))
 
     def images(self, step: int, grid: Tensor) -> None:
         """Log a grid of ``image_grid`` and write it to ``samples/``."""
-        self._writer.add_image("samples", grid.numpy(), step, dataformats="HWC")
+        with writing(self._logs):
+            self._writer.add_image("samples", grid.numpy(), step, dataformats="HWC")
         save_png(self._out / "samples" / f"step-{step:08d}.png", grid)
 
     def metric(self, step: int, name: str, value: float) -> None:
         """Log a measurement of the generator, such as a Fréchet distance."""
         key = name.lower().replace(" ", "_").replace("-", "_").replace("é", "e")
-        self._writer.add_scalar(key, value, step)
+        with writing(self._logs):
+            self._writer.add_scalar(key, value, step)
         self.print(f"step {step}: {name} {value:.4g}")

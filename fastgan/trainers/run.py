@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,31 @@ def make_trainer(recipe: type[Recipe], config: TrainConfig, data: ImageData | No
 
 
 def start(recipe: type[Recipe], config: TrainConfig, out: Path, *, resume: bool, console: Console) -> Trainer:
-    """Train in the folder ``out`` until the settings' last step; returns the trainer as it then is."""
+    """Train in the folder ``out`` until the settings' last step; returns the trainer as it then is.
+
+    Raises
+    ------
+    OSError
+        If something cannot be written; the message names it and the last good checkpoint.
+    """
     trainer = make_trainer(recipe, config)
+    with _last_good_checkpoint(out / "checkpoints"):
+        _start(trainer, recipe, out, resume=resume, console=console)
+    return trainer
+
+
+@contextmanager
+def _last_good_checkpoint(folder: Path) -> Iterator[None]:
+    """Name it in any OSError."""
+    try:
+        yield
+    except OSError as error:
+        good = checkpoint.latest(folder)
+        rest = "there is no checkpoint yet" if good is None else f"the last good checkpoint is {good}"
+        raise OSError(f"{error}; {rest}") from error
+
+
+def _start(trainer: Trainer, recipe: type[Recipe], out: Path, *, resume: bool, console: Console) -> None:
     first = trainer.fabric.is_global_zero
     path = checkpoint.latest(out / "checkpoints") if resume else None
     if path is not None:
@@ -89,13 +113,13 @@ def start(recipe: type[Recipe], config: TrainConfig, out: Path, *, resume: bool,
             console.print(f"resumed {path}", highlight=False)
     if first:
         out.mkdir(parents=True, exist_ok=True)
-        write_yaml(out / "config.yaml", recipe_reference(recipe), config)
+        write_yaml(out / "config.yaml", recipe_reference(recipe), trainer.config)
     trainer.fabric.barrier()
-    with Reporter(out, trainer.step, config.steps, trainer.images_per_step, enabled=first, console=console) as reporter:
+    steps, images = trainer.config.steps, trainer.images_per_step
+    with Reporter(out, trainer.step, steps, images, enabled=first, console=console) as reporter:
         trainer.run(out, reporter, _lazy_metric(trainer, reporter))
     if first and (report := trainer.data.report()):
         console.print(report, highlight=False)
-    return trainer
 
 
 def _lazy_metric(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module], float]:

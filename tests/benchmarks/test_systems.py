@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,19 +13,21 @@ from rich.console import Console
 from fastgan.data import ArrayData, open_data
 from fastgan.models.layers import fast_layers
 from fastgan.trainers.compare import LossCurves, loss_curves
-from fastgan.trainers.config import ConfigError, TrainConfig, build_config
+from fastgan.trainers.config import ConfigError, TrainConfig, build_config, made_by
 from fastgan.trainers.processes import make_fabric
-from fastgan.trainers.recipe import Recipe
+from fastgan.trainers.recipe import Recipe, recipe_names
 from fastgan.trainers.sngan import SNGAN
+from fastgan.trainers.stylegan2 import StyleGAN2
 from fastgan_bench.systems import __main__ as command
 from fastgan_bench.systems import training
 from fastgan_bench.systems.classes import recognised_classes, train_classifier
 from fastgan_bench.systems.distances import distances
-from fastgan_bench.systems.document import document
+from fastgan_bench.systems.document import document, page
 from fastgan_bench.systems.generated import final_images
 from fastgan_bench.systems.row import Row, read_rows, save_picture, write_row
 from fastgan_bench.systems.section import Figure, Section
-from fastgan_bench.systems.stock import against_stock
+from fastgan_bench.systems.stock import against_stock, segment_steps
+from fastgan_bench.systems.training import small_config
 
 _SETTINGS = {
     "data": "digits", "seed": 1, "steps": 8, "batch_size": 4, "latent_dim": 4, "g_channels": 4, "d_channels": 4,
@@ -57,6 +60,31 @@ def test_a_finished_run_is_used_again_and_others_are_not(
     monkeypatch.setattr(training, "small_config", lambda recipe: dataclasses.replace(_config(recipe), seed=2))
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         training.finished_run("sngan", run.folder.parent / "other", Console(quiet=True))
+
+
+def test_a_run_of_other_versions_is_not_passed_off_as_one_of_these(
+    run: training.FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Row.of(run, []).made_by == made_by()
+    assert training.is_finished(SNGAN, run.trainer.config, run.folder)
+    monkeypatch.setattr(training, "made_by", lambda: made_by() | {"torch": "1.0"})
+    assert not training.is_finished(SNGAN, run.trainer.config, run.folder)
+
+
+def test_only_runs_of_the_command_are_removed(
+    run: training.FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = tmp_path / "sngan"
+    shutil.copytree(run.folder, foreign)
+    (foreign / "seconds.json").unlink()  # as `fastgan train` leaves it
+    with pytest.raises(ConfigError, match=r"sngan: not a run of this command"):
+        training.finished_run("sngan", foreign, Console(quiet=True))
+    assert len(list((foreign / "checkpoints").iterdir())) == 4
+    monkeypatch.setattr(training, "start", lambda *_, **__: pytest.fail("trained"))
+    cut_off = tmp_path / "cut off"
+    for _ in range(2):  # from nothing, and from what the first left
+        with pytest.raises(pytest.fail.Exception, match="trained"):
+            training.finished_run("sngan", cut_off, Console(quiet=True))
 
 
 def test_untrained_is_the_generator_before_the_first_step(run: training.FinishedRun) -> None:
@@ -92,12 +120,21 @@ def test_classifier_tells_digits_apart_and_not_noise(run: training.FinishedRun) 
 
 def test_stock_comparison_sees_what_differs(run: training.FinishedRun) -> None:
     section = against_stock(run, curve_steps=3, pairs=1)
+    assert "1 neighbouring segments" in section.note and section.figures["steps a segment"].value == 3
     assert section.figures["losses differ by"].value < 1e-9 and all(section.goals.values())
     same = {"a": [1.0, -4.0], "b": [2.0, 2.0]}
     assert LossCurves(same, same).difference() == (0.0, 1)
     found, step = LossCurves({"a": [1.0, -4.0], "b": [2.0, 2.5]}, same).difference()
     assert found == pytest.approx(0.25) and step == 2
+    # Less than float32 tells apart, whatever the default.
+    found, step = LossCurves({"a": [1.0, -4.0 - 4e-10], "b": [2.0, 2.0]}, same).difference()
+    assert found == pytest.approx(1e-10, rel=1e-5) and step == 2
     assert LossCurves({"a": [1.0, float("nan")], "b": [2.0, 2.0]}, same).difference()[0] != 0.0
+
+
+def test_segments_are_whole_periods_of_lazy_regularisation() -> None:
+    assert segment_steps(small_config(StyleGAN2)) == 16
+    assert segment_steps(small_config(SNGAN)) == 3
 
 
 def test_loss_curves_are_float64s_and_of_both_sides() -> None:
@@ -123,9 +160,32 @@ def test_rows_are_written_read_and_shown(run: training.FinishedRun, tmp_path: Pa
     assert (tmp_path / "sngan.png").stat().st_size < 120_000
 
 
-def test_wrong_names_and_places_are_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="unknown recipe 'xgan'"):
-        command.main(["gan", "xgan"])
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_row_links_to_a_page(recipe: str) -> None:
+    assert (Path(__file__).parents[2] / "docs" / "recipes" / f"{page(recipe)}.md").is_file()
+
+
+def test_what_is_missing_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "start", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs" / "recipes").mkdir(parents=True)
+    foreign = tmp_path / "runs" / "sngan"
+    foreign.mkdir(parents=True)
+    (foreign / "config.yaml").touch()
+    monkeypatch.setenv("FASTGAN_DATA", str(tmp_path / "no data"))
+    for names, message in (
+        (["gan", "xgan"], "unknown recipe 'xgan'"),
+        (["vaegan"], "vaegan is measured beside vae"),
+        (["vaegan", "vae"], "vaegan is measured beside vae"),
+        (["gan", "sngan"], "sngan: not a run of this command"),
+        (["stargan"], "emoji"),
+    ):
+        with pytest.raises(SystemExit, match=rf"^Error: .*{message}"):
+            command.main([*names, "--runs", "runs"])
+    assert (foreign / "config.yaml").is_file()
+
+
+def test_it_runs_in_the_root_of_the_sources_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         command.main(["gan"])

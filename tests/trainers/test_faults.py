@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +19,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
-from fastgan.trainers import checkpoint
+from fastgan.trainers import checkpoint, images, report
 from fastgan.trainers.recipe import recipe_names
+from fastgan.trainers.run import start
+from fastgan.trainers.sngan import SNGAN
 
 from .runs import flags, run_python, tiny_trainer
 
@@ -69,13 +74,44 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path: Path, how: str) -> None:
         before = good.read_bytes()
         trainer.update()
         with _largest_file(size // 2 if how == "limit" else resource.RLIM_INFINITY):  # noqa: SIM117
-            with pytest.raises(
-                OSError, match=r"step-00000002\.safetensors: cannot be written \(.*\); the last good"
-            ) as e:
+            with pytest.raises(OSError, match=r"step-00000002\.safetensors: cannot be written \(.*\)$") as e:
                 trainer.save(folder)
         reason = {"limit": "File too large", "tmpfs": "No space left on device"}[how]
-        assert reason in str(e.value) and str(e.value).endswith(f"checkpoint is {good}")
+        assert reason in str(e.value)
         _assert_intact(good, before)
+
+
+@pytest.mark.parametrize(("largest", "named"), [(100, "config.yaml"), (1800, "tensorboard"), (8000, "samples")])
+def test_whatever_cannot_be_written_is_named_with_the_last_checkpoint(
+    tmp_path: Path, largest: int, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # TensorBoard's thread ends by its error
+    trainer, console = tiny_trainer(), Console(quiet=True)
+    config = dataclasses.replace(trainer.config, steps=1)
+    start(SNGAN, config, tmp_path, resume=False, console=console)
+    before = (tmp_path / "config.yaml").read_bytes()
+    go_on = dataclasses.replace(config, steps=60, log_every=1, checkpoint_every=100, sample_every=0)
+    if named == "samples":
+        monkeypatch.setattr(images, "to_uint8", lambda x: torch.randint(0, 256, x.shape, dtype=torch.uint8))
+        go_on = dataclasses.replace(go_on, sample_every=1)
+        monkeypatch.setattr(report.Reporter, "scalars", lambda *_: None)
+    with _largest_file(largest), pytest.raises(OSError) as error:
+        start(SNGAN, go_on, tmp_path, resume=True, console=console)
+    good = tmp_path / "checkpoints" / "step-00000001.safetensors"
+    assert str(error.value).startswith(f"{tmp_path / named}") and "cannot be written (" in str(error.value)
+    assert str(error.value).endswith(f"; the last good checkpoint is {good}")
+    assert not list(tmp_path.rglob("*.tmp"))
+    if named == "config.yaml":
+        assert (tmp_path / "config.yaml").read_bytes() == before
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_an_empty_folder(tmp_path: Path) -> None:
+    with (
+        _largest_file(100),
+        pytest.raises(OSError, match=r"config\.yaml: cannot be written .*there is no checkpoint yet$"),
+    ):
+        start(SNGAN, tiny_trainer().config, tmp_path, resume=False, console=Console(quiet=True))
+    assert not list(tmp_path.iterdir())
 
 
 @contextmanager
