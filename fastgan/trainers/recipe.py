@@ -73,8 +73,8 @@ class Recipe(ABC):
     leaves_parameters_unused: ClassVar[bool] = False
     #: Whether the losses use nothing of the generator but its forward, so that another module may stand for it.
     forward_only: ClassVar[bool] = True
-    #: Whether the generator's weights may be sharded (``fsdp=true``), if it is only called: nothing else needs them whole,
-    #: as spectral norms of all at once do.
+    #: Whether the generator's weights may be sharded (``fsdp=true``) where it is only called: nothing else needs them
+    #: whole, as spectral norms of all at once do.
     shardable: ClassVar[bool] = True
     # Labels of the generator's input; None for an unconditional one.
     num_classes: int | None
