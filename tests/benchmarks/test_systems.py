@@ -123,13 +123,14 @@ def test_stock_comparison_sees_what_differs(run: training.FinishedRun) -> None:
     assert "1 neighbouring segments" in section.note and section.figures["steps a segment"].value == 3
     assert section.figures["losses differ by"].value < 1e-9 and all(section.goals.values())
     same = {"a": [1.0, -4.0], "b": [2.0, 2.0]}
-    assert LossCurves(same, same).difference() == (0.0, 1)
-    found, step = LossCurves({"a": [1.0, -4.0], "b": [2.0, 2.5]}, same).difference()
+    assert LossCurves(same, same, same).difference() == (0.0, 1)
+    found, step = LossCurves({"a": [1.0, -4.0], "b": [2.0, 2.5]}, same, same).difference()
     assert found == pytest.approx(0.25) and step == 2
     # Less than float32 tells apart, whatever the default.
-    found, step = LossCurves({"a": [1.0, -4.0 - 4e-10], "b": [2.0, 2.0]}, same).difference()
+    found, step = LossCurves({"a": [1.0, -4.0 - 4e-10], "b": [2.0, 2.0]}, same, same).difference()
     assert found == pytest.approx(1e-10, rel=1e-5) and step == 2
-    assert LossCurves({"a": [1.0, float("nan")], "b": [2.0, 2.0]}, same).difference()[0] != 0.0
+    assert LossCurves(same, same, {"a": [1.0, -4.0], "b": [2.0, 2.5]}).rounding() == pytest.approx(0.25)
+    assert LossCurves({"a": [1.0, float("nan")], "b": [2.0, 2.0]}, same, same).difference()[0] != 0.0
 
 
 def test_segments_are_whole_periods_of_lazy_regularisation() -> None:
@@ -143,6 +144,7 @@ def test_loss_curves_are_float64s_and_of_both_sides() -> None:
     assert curves.fast.keys() == curves.stock.keys() == {"loss/discriminator", "loss/generator"}
     assert torch.get_default_dtype() == torch.float32
     assert any(torch.tensor(v, dtype=torch.float64).float().double().tolist() != v for v in curves.fast.values())
+    assert 0 < curves.rounding() < 1e-9
 
 
 def test_rows_are_written_read_and_shown(run: training.FinishedRun, tmp_path: Path) -> None:
