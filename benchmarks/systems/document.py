@@ -74,8 +74,11 @@ def _sections(rows: Sequence[Row]) -> Iterable[str]:
             [recipe, *(_number(s.figures[name]) if name in s.figures else "" for name in columns)]
             for recipe, s in of_title
         ]
-        notes = "\n\n".join(dict.fromkeys(section.note for _, section in of_title))
-        yield f"## {title}\n\n{notes}\n\n{_table(['recipe', *columns], cells)}\n"
+        notes = dict.fromkeys(section.note for _, section in of_title)
+        # One that goes on where another ends says both.
+        kept = [note for note in notes if not any(other != note and other.startswith(note) for other in notes)]
+        joined = "\n\n".join(kept)
+        yield f"## {title}\n\n{joined}\n\n{_table(['recipe', *columns], cells)}\n"
 
 
 def _goals(rows: Sequence[Row]) -> str:
