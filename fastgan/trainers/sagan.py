@@ -57,7 +57,7 @@ class SAGAN(SNGAN):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {
-            "image_size": 32, "steps": 1000, "batch_size": 32, "g_channels": 16, "d_channels": 8, "latent_dim": 64,
+            "image_size": 32, "steps": 1500, "batch_size": 32, "g_channels": 16, "d_channels": 8, "latent_dim": 64,
             "attention": 16, "g_lr": 4e-4, "d_lr": 8e-4, "ema_decay": 0.99, "sample_every": 250,
             "metric_every": 500, "log_every": 25,
         },
