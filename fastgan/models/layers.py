@@ -29,6 +29,8 @@ class Layers:
     ----------
     name : str
         ``"stock"`` or ``"fast"``.
+    conv : callable
+        :class:`torch.nn.Conv2d`, or what takes Winograd's algorithm where that is faster.
     spectral_norm : callable
         Wraps a module's weight in spectral normalisation and returns the module.
     group_spectral_norm : callable
@@ -61,6 +63,7 @@ class Layers:
     """
 
     name: str
+    conv: Callable[..., nn.Conv2d]
     spectral_norm: Callable[[nn.Module], nn.Module]
     group_spectral_norm: Callable[[nn.Module], nn.Module]
     batch_norm: Callable[..., nn.Module]
@@ -94,6 +97,7 @@ def stock_layers() -> Layers:
 
     return Layers(
         name="stock",
+        conv=nn.Conv2d,
         spectral_norm=parametrizations.spectral_norm,
         group_spectral_norm=lambda network: network,
         batch_norm=_stock_batch_norm,
@@ -117,6 +121,7 @@ def fast_layers() -> Layers:
         BiasAct,
         ConditionalBatchNorm2d,
         ConditionedBatchNorm2d,
+        Conv2d,
         InstanceNormAct2d,
         LeakyReLU,
         PenalizedDiscriminator,
@@ -146,6 +151,7 @@ def fast_layers() -> Layers:
 
     return Layers(
         name="fast",
+        conv=Conv2d,
         spectral_norm=spectral_norm,
         group_spectral_norm=group_spectral_norm,
         batch_norm=batch_norm,

@@ -38,9 +38,9 @@ class InstanceNormResBlock(nn.Module):
     def __init__(self, channels: int, layers: Layers, *, affine: bool = True) -> None:
         super().__init__()
         # A bias would be subtracted again by the norm.
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv1 = layers.conv(channels, channels, 3, padding=1, bias=False)
         self.norm1 = layers.instance_norm(channels, affine=affine, relu=True)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = layers.conv(channels, channels, 3, padding=1, bias=False)
         self.norm2 = layers.instance_norm(channels, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:

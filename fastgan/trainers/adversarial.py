@@ -120,8 +120,8 @@ class AdversarialRecipe(Recipe):
         """See ``Recipe.optimizers``."""
         betas = (self.config.beta1, self.config.beta2)
         return (
-            Adam(generator.parameters(), self.config.g_lr, betas),
-            Adam(discriminator.parameters(), self.config.d_lr, betas),
+            Adam(generator.parameters(), self.config.g_lr, betas, fused=True),
+            Adam(discriminator.parameters(), self.config.d_lr, betas, fused=True),
         )
 
     def discriminator_loss(

@@ -39,12 +39,12 @@ class StyleGAN2(AdversarialRecipe):
         "cifar10": {
             "image_size": 32, "batch_size": 64, "steps": 1_562_500, "g_lr": 2.5e-3, "d_lr": 2.5e-3, "mapping_layers": 2,
             "style_mixing": 0.0, "path_weight": 0.0, "gamma": 0.01, "stddev_group": 32, "d_residual": False,
-            "ema_images": 500_000.0, "ema_rampup": 0.05, "augment": "ada", "mirror": False,
+            "ema_images": 500_000.0, "ema_rampup": 0.05, "augment": "ada", "flip": False,
         },
         "small": {
             "image_size": 32, "steps": 3000, "batch_size": 32, "latent_dim": 64, "w_dim": 64, "mapping_layers": 2,
             "g_lr": 4e-3, "d_lr": 4e-3, "channel_base": 256, "channel_max": 64, "path_weight": 0.2, "gamma": 0.3,
-            "mirror": False, "ema_images": 4000.0, "ema_rampup": 0.1, "metric_every": 1000, "log_every": 25,
+            "flip": False, "ema_images": 4000.0, "ema_rampup": 0.1, "metric_every": 1000, "log_every": 25,
         },
     }  # fmt: skip
     default_preset = "small"
@@ -77,7 +77,7 @@ class StyleGAN2(AdversarialRecipe):
 
         def adam(module: nn.Module, lr: float, every: int) -> Adam:
             ratio = every / (every + 1)
-            return Adam(module.parameters(), lr * ratio, (c.beta1**ratio, c.beta2**ratio))
+            return Adam(module.parameters(), lr * ratio, (c.beta1**ratio, c.beta2**ratio), fused=True)
 
         return adam(generator, c.g_lr, c.path_every), adam(discriminator, c.d_lr, c.r1_every)
 
@@ -98,7 +98,7 @@ class StyleGAN2(AdversarialRecipe):
         self, discriminator: nn.Module, generator: nn.Module, images: Tensor, labels: Tensor | None
     ) -> Tensor:
         """See ``Recipe.discriminator_loss``."""
-        if self.config.mirror:
+        if self.config.flip:
             images = RandomHorizontalFlip()(images)
         real, fake, penalty = self._judge(discriminator, generator, images, labels)
         augment = cast(PenalizedDiscriminator, getattr(discriminator, "module", discriminator)).discriminator.augment

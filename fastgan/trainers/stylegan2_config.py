@@ -38,7 +38,7 @@ class StyleGAN2Config(AdversarialConfig):
     d_residual: bool = setting(True, "residual blocks in the discriminator")
     ema_images: float = setting(10_000.0, "images in which the moving average forgets half of the past")
     ema_rampup: float = setting(0.0, "at most so large a part of the images seen so far, 0 for no limit")
-    mirror: bool = setting(True, "flip half of the real images")
+    flip: bool = setting(True, "mirror half of the real images")
     augment: str = setting("none", ", ".join(_AUGMENTS))
     ada_target: float = setting(0.6, "mean sign of the real images' logits that ada keeps")
     ada_images: int = setting(500_000, "images in which ada's probability may grow from 0 to 1")

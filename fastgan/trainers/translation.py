@@ -93,7 +93,7 @@ class TranslationRecipe(Recipe):
     def optimizers(self, generator: nn.Module, discriminator: nn.Module) -> tuple[Optimizer, Optimizer]:
         """See ``Recipe.optimizers``."""
         c = self.config
-        options = {"betas": (c.beta1, c.beta2), "weight_decay": c.weight_decay}
+        options = {"betas": (c.beta1, c.beta2), "weight_decay": c.weight_decay, "fused": True}
         return Adam(generator.parameters(), c.g_lr, **options), Adam(discriminator.parameters(), c.d_lr, **options)
 
     def prepare(self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module) -> None:

@@ -107,7 +107,7 @@ class VAE(Recipe):
         """See ``Recipe.optimizers``."""
         c = self.config
         if c.optimizer == "adam":
-            return Adam(generator.parameters(), c.lr), None
+            return Adam(generator.parameters(), c.lr, fused=True), None
         return Adagrad(generator.parameters(), c.lr, weight_decay=c.weight_decay), None
 
     def generator_loss(

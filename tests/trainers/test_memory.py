@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+import pytest
 import torch
 
+from fastgan.trainers.recipe import recipe_names
 from fastgan.trainers.report import Reporter
 
 from . import tiny
@@ -51,3 +53,18 @@ def test_memory_stays_flat_for_500_steps(tmp_path: Path) -> None:
     assert max(tensors) - min(tensors) < 8, found
     # The allocator and TensorBoard's queue breathe; a leak of one feature map a step would be 32 MB.
     assert resident[-1] - resident[0] < 16 << 20, found
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_recipe_keeps_what_a_step_has_made(name: str) -> None:
+    """One tensor kept in each step would be as many as there are steps between the counts."""
+    trainer = tiny.trainer(name, steps=100)
+
+    def count(steps: int) -> int:
+        for _ in range(steps):
+            trainer.update()
+        trainer.check_losses()
+        return _tensors()
+
+    first = count(3)
+    assert count(10) - first < 8

@@ -25,7 +25,7 @@ def test_paper_preset_is_the_published_one() -> None:
     assert (config.batch_size, config.g_lr, config.d_lr, config.beta1, config.beta2) == (32, 2e-3, 2e-3, 0.0, 0.99)
     assert (config.gamma, config.r1_every, config.path_weight, config.path_every) == (10.0, 16, 2.0, 4)
     assert (config.stddev_group, config.ema_images, config.ema_rampup) == (4, 10_000, 0.0)
-    assert (config.loss, config.augment, config.mirror, config.d_residual) == ("non_saturating", "none", True, True)
+    assert (config.loss, config.augment, config.flip, config.d_residual) == ("non_saturating", "none", True, True)
     assert config.steps * config.batch_size == 25_000_000
     cifar = build_config(StyleGAN2Config, StyleGAN2.presets["cifar10"])
     assert (cifar.image_size, cifar.channel_base, cifar.channel_max, cifar.mapping_layers) == (32, 32768, 512, 2)
@@ -74,7 +74,7 @@ def test_losses_are_the_papers(stock: bool, augment: str) -> None:
     """Logistic losses; R1 at the images before they are augmented, 16 times; the path-length penalty, 4 times."""
     trainer = tiny.trainer(
         "stylegan2", precision="64-true", stock=stock, augment=augment, gamma=0.7, r1_every=16, path_every=4,
-        mirror=False, conditional=True,
+        flip=False, conditional=True,
     )  # fmt: skip
     generator, discriminator = trainer.generator.module, trainer.discriminator.module
     plain = discriminator.discriminator
@@ -152,7 +152,7 @@ def test_samples_are_truncated() -> None:
 
 
 def test_real_images_are_mirrored_half_of_the_time() -> None:
-    trainer = tiny.trainer("stylegan2", mirror=True, batch_size=64, r1_every=10**6)
+    trainer = tiny.trainer("stylegan2", flip=True, batch_size=64, r1_every=10**6)
     trainer.recipe.prepare(1, trainer.g_optimizer, trainer.d_optimizer, trainer.discriminator.module)
     seen: list[torch.Tensor] = []
     trainer.discriminator.module.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
