@@ -81,10 +81,18 @@ class R3GAN(AdversarialRecipe):
         """See ``AdversarialRecipe.penalties``: on real and on generated images."""
         return R1(self.config.gamma), R2(self.config.gamma)
 
+    def _rest(self, step: int) -> float:
+        """The part of the burn-in's change that is still to come: half a period of a cosine, from 1 to 0."""
+        return (1 + math.cos(math.pi * min(step / self.config.burn_in, 1))) / 2
+
+    def ema_decay(self, step: int) -> float:
+        """See ``Recipe.ema_decay``: the average's half-life grows from 0 to its final value."""
+        rest = self._rest(step)
+        return 0.0 if step < self.config.ema_start or rest == 1 else self.config.ema_decay ** (1 / (1 - rest))
+
     def prepare(self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module) -> None:
         """See ``Recipe.prepare``: half a period of a cosine leads from the first values to the final ones."""
-        c = self.config
-        rest = (1 + math.cos(math.pi * min(step / c.burn_in, 1))) / 2
+        c, rest = self.config, self._rest(step)
 
         def between(first: float, final: float) -> float:
             return final + (first - final) * rest
