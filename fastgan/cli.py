@@ -122,16 +122,20 @@ def train(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Any setting of the recipe; repeatable. Unknown names list all."
+            "--set", metavar="NAME=VALUE", help="Any setting of the recipe, of those that --settings shows; repeatable."
         ),
     ] = None,
+    show_settings: Annotated[
+        bool,
+        typer.Option("--settings", help="Show every setting of the recipe, its value and what it is; train nothing."),
+    ] = False,
 ) -> None:
     """Train a recipe; checkpoints, samples, TensorBoard logs and config.yaml go to --out."""
     with _plain_errors():
         from rich.console import Console
 
-        from fastgan.trainers.config import parse_assignments
-        from fastgan.trainers.recipe import find_recipe
+        from fastgan.trainers.config import build_config, parse_assignments, settings_table
+        from fastgan.trainers.recipe import find_preset, find_recipe
         from fastgan.trainers.run import resolve, start
 
         flags: dict[str, Any] = {
@@ -141,9 +145,14 @@ def train(
         found = find_recipe(recipe)
         values = parse_assignments(found.Config, settings or [])
         values |= {name: value for name, value in flags.items() if value is not None}
+        console = Console()
+        if show_settings:
+            name = preset or found.default_preset
+            console.print(f"{found.name}, preset {name}", highlight=False)
+            console.print(settings_table(build_config(found.Config, find_preset(found, name), values)))
+            return
         folder = out or Path("runs") / found.name
         found, config = resolve(recipe, folder, preset, values, resume=resume)
-        console = Console()
         trainer = start(found, config, folder, resume=resume, console=console)
         if trainer.fabric.is_global_zero:
             console.print(f"{folder}: {trainer.step} steps done", highlight=False)

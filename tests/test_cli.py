@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from fastgan.cli import app
 from fastgan.trainers import checkpoint
+from fastgan.trainers.recipe import find_recipe
 
 from .trainers.runs import flags
 
@@ -36,7 +37,7 @@ def test_module_is_the_same_command() -> None:
         [sys.executable, "-m", "fastgan", "train", "--help"], capture_output=True, text=True, timeout=60, check=True
     )
     flags = ("data", "preset", "steps", "batch-size", "out", "seed", "device", "precision", "resume", "stock", "strict")
-    assert all(f"--{flag}" in result.stdout for flag in (*flags, "set"))
+    assert all(f"--{flag}" in result.stdout for flag in (*flags, "set", "settings"))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,24 @@ def test_mistakes_get_one_line_and_leave_nothing(tmp_path: Path, arguments: list
     assert result.exit_code == 1
     assert message in result.output and "Traceback" not in result.output
     assert not out.exists()
+
+
+def test_settings_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the values of the preset in use, and of the options; nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    recipe = find_recipe("wgan-gp")
+    for preset, value in (("small", recipe.presets["small"]["steps"]), ("paper", recipe.Config().steps)):
+        result = runner.invoke(app, ["train", "wgan-gp", "--settings", "--preset", preset, "--set", "stock=yes"])
+        assert result.exit_code == 0, result.output
+        assert f"wgan-gp, preset {preset}" in result.output
+        lines = (line.strip().split(maxsplit=2) for line in result.output.splitlines())
+        rows = {cells[0]: cells[1:] for cells in lines if cells}
+        assert rows["steps"] == [str(value), "generator updates in the whole run"]
+        assert rows["stock"] == ["true", "build from PyTorch's own modules, for comparison"]
+        assert rows["ema_decay"][1] == "decay of the generator's moving average a step, in [0, 1)"
+    assert not list(tmp_path.iterdir())
+    assert "`fastgan train RECIPE --settings` explains" in _one_line(["train", "sngan", "--set", "lr=1"])
 
 
 def test_unknown_option_lists_what_exists(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from .files import replacing
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = [
     "ConfigError",
@@ -22,6 +25,7 @@ __all__ = [
     "parse_assignments",
     "read_made_by",
     "read_yaml",
+    "settings_table",
     "write_yaml",
 ]
 
@@ -159,7 +163,10 @@ def _check_names(config_class: type[TrainConfig], names: typing.Iterable[str]) -
     known = [f.name for f in dataclasses.fields(config_class)]
     for name in names:
         if name not in known:
-            raise ConfigError(f"unknown setting {name!r}; there are: {', '.join(known)}")
+            names = ", ".join(known)
+            raise ConfigError(
+                f"unknown setting {name!r}; there are: {names}; `fastgan train RECIPE --settings` explains"
+            )
 
 
 def build_config(config_class: type[C], *layers: Mapping[str, Any]) -> C:
@@ -170,6 +177,21 @@ def build_config(config_class: type[C], *layers: Mapping[str, Any]) -> C:
         _check_names(config_class, layer)
         values |= {name: _convert(name, value, kinds[name]) for name, value in layer.items()}
     return config_class(**values)
+
+
+def settings_table(config: TrainConfig) -> Table:
+    """Every setting with its value in ``config`` and what it is, for a terminal."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("setting", "value", "what it is", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        # As --set takes it.
+        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        table.add_row(f.name, Text(shown), Text(f.metadata.get("help", "")))
+    return table
 
 
 def frozen_differences(config: TrainConfig, saved: Mapping[str, Any]) -> list[str]:
