@@ -138,6 +138,19 @@ def test_npz(tmp_path: Path, shape: tuple[int, ...]) -> None:
         assert np.array_equal(x.permute(0, 2, 3, 1).numpy(), images)
 
 
+@pytest.mark.parametrize("kind", ["npz", "idx"])
+def test_arrays_that_are_not_square_are_cut_to_their_central_square(tmp_path: Path, kind: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 32), np.uint8)
+    expected = images[:, 8:40]
+    for array, square in ((images, expected), (images.transpose(0, 2, 1), expected.transpose(0, 2, 1))):
+        if kind == "npz":
+            np.savez(tmp_path / "x.npz", images=array)
+        else:
+            _write_idx(tmp_path / "idx", array, np.zeros(2, np.uint8), gz=False)
+        x, _ = open_data(str(tmp_path / ("x.npz" if kind == "npz" else "idx"))).batch(torch.arange(2))
+        assert np.array_equal(x[:, 0].numpy(), square)
+
+
 def test_npz_without_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((2, 32, 32), np.uint8))
     data = open_data(str(tmp_path / "x.npz"))
