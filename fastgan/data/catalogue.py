@@ -9,7 +9,7 @@ from pathlib import Path
 from . import emoji
 from .arrays import digits_file, has_idx, open_digits, open_idx, open_npz
 from .base import DataError, ImageData
-from .fashion_mnist import fetch_fashion_mnist, find_fashion_mnist
+from .fashion_mnist import fetch_fashion_mnist, find_fashion_mnist, open_fashion_mnist
 from .folder import FolderData
 from .hugging_face import PREFIX, open_hugging_face
 from .paired import PairedData
@@ -73,7 +73,7 @@ CATALOGUE = {
     for entry in (
         Entry(
             "fashion-mnist", "60,000 garments, 28x28, grey, 10 classes", _FASHION_MNIST,
-            lambda size: open_idx(find_fashion_mnist(), "fashion-mnist", size),
+            open_fashion_mnist,
         ),
         Entry("digits", "1,797 handwritten digits, 8x8, grey, 10 classes", _DIGITS, open_digits),
         Entry(
