@@ -227,10 +227,12 @@ def list_data() -> None:
             try:
                 place = str(source.find())
             except DataError:
-                place = f"not here; `fastgan data fetch {names[0]}` downloads {source.size / 1e6:.0f} MB"
+                place = f"not here; get it with `fastgan data fetch {names[0]}`"
+            size = f"{source.size / 1e6:.0f} MB to download" if source.size else "nothing to download"
             for title, text in (
                 ("license", source.license),
                 *(("source", url) for url in source.urls),
+                ("size", size),
                 ("place", place),
             ):
                 typer.echo(f"    {title:8}{text}")

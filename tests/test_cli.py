@@ -168,8 +168,11 @@ def test_full_disk_gets_one_line_and_keeps_the_checkpoint(tmp_path: Path) -> Non
     assert checkpoint.latest(out / "checkpoints") == good
 
 
-def test_data_list_shows_where_each_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("here", [False, True])
+def test_data_list_shows_where_each_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool) -> None:
     monkeypatch.setenv("FASTGAN_DATA", str(tmp_path))
+    if here:
+        (tmp_path / "emoji-16.0.0.npz").touch()
     result = runner.invoke(app, ["data", "list"])
     assert result.exit_code == 0
     for text in (
@@ -180,9 +183,13 @@ def test_data_list_shows_where_each_comes_from(tmp_path: Path, monkeypatch: pyte
         "license",
         "CC BY 4.0",
         "registry.npmjs.org",
+        "size    31 MB to download",
+        "size    nothing to download",
+        "size    152 MB to download",
+        "3,404 emoji, for training (of 3,786)",
     ):
         assert text in result.output
-    assert "not here; `fastgan data fetch emoji` downloads 152 MB" in result.output
+    assert ("not here; get it with `fastgan data fetch emoji`" in result.output) is not here
 
 
 def test_data_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
