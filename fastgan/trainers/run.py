@@ -137,7 +137,7 @@ def _lazy_metric(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module], 
     return metric
 
 
-def load_run(run: Path, assignments: Sequence[str] = ()) -> tuple[Recipe, nn.Module, int]:
+def load_run(run: Path | str, assignments: Sequence[str] = ()) -> tuple[Recipe, nn.Module, int]:
     """Load a run's recipe, the moving-average generator of its newest checkpoint (on the CPU) and that one's step.
 
     Needs neither the data nor the device of the run. ``assignments``, each ``name=value``, are settings of sampling
@@ -154,6 +154,7 @@ def load_run(run: Path, assignments: Sequence[str] = ()) -> tuple[Recipe, nn.Mod
 
     from .state import check_module
 
+    run = Path(run)
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"{run}: not the folder of a run (it has no config.yaml)")
     recipe_class, saved = run_config(run)
