@@ -185,7 +185,7 @@ def sample(
 @app.command(cls=_Command)
 def video(
     run: Annotated[Path, typer.Argument(help="Folder of a run, as given to train --out.")],
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length; the end leads back to the beginning.")] = 10.0,
+    seconds: Annotated[float, typer.Option(help="Length, 0.1 to 3600; the end leads back to the beginning.")] = 10.0,
     fps: Annotated[int, typer.Option(min=1, max=120, help="Frames a second.")] = 25,
     n: Annotated[int, typer.Option("--n", min=1, help="Number of walks, side by side.")] = 10,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides the walks.")] = 0,

@@ -24,6 +24,7 @@ __all__ = ["film", "film_run", "walk", "write_film"]
 
 #: Seconds from one key to the next, and the width of the bell that joins them, in this unit.
 _KEY_SECONDS, _WIDTH = 1.0, 0.75
+_SHORTEST, _LONGEST = 0.1, 3600.0
 #: An image shown smaller than this is enlarged, unless a size is given.
 _SHOWN_SIZE = 128
 
@@ -189,10 +190,16 @@ def _write_gif(path: Path, frames: Iterator[Tensor], fps: int) -> None:
 
     if fps > 50:
         raise ConfigError(f"gif shows at most 50 frames a second, got {fps}")
-    images = (Image.fromarray(frame.squeeze(2).numpy()) for frame in frames)
-    first = next(images)
-    # Times are in hundredths of a second.
-    first.save(path, save_all=True, append_images=images, duration=10 * round(100 / fps), loop=0)
+
+    def images() -> Iterator[Image.Image]:
+        # Frames begin at whole hundredths of a second: rounded one by one, their lengths would not add up.
+        for number, frame in enumerate(frames):
+            image = Image.fromarray(frame.squeeze(2).numpy())
+            image.info["duration"] = 10 * (round(100 * (number + 1) / fps) - round(100 * number / fps))
+            yield image
+
+    rest = images()
+    next(rest).save(path, save_all=True, append_images=rest, loop=0)
 
 
 def film_run(
@@ -206,7 +213,15 @@ def film_run(
     size: int | None = None,
     assignments: Sequence[str] = (),
 ) -> tuple[int, int]:
-    """Write the film of the generator of ``load_run``; returns its number of frames and the generator's step."""
+    """Write the film of the generator of ``load_run``; returns its number of frames and the generator's step.
+
+    Raises
+    ------
+    ConfigError
+        Where ``film``, ``write_film`` or ``load_run`` raises it, or if ``seconds`` is not from 0.1 to 3600.
+    """
+    if not _SHORTEST <= seconds <= _LONGEST:
+        raise ConfigError(f"seconds must be from {_SHORTEST:g} to {_LONGEST:g}, got {seconds:g}")
     recipe, generator, step = load_run(run, assignments)
     frames = max(2, round(seconds * fps))
     keys = max(3, round(seconds / _KEY_SECONDS))

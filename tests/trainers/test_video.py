@@ -164,6 +164,28 @@ def test_gif(channels: int, tmp_path: Path) -> None:
         assert (image.info["duration"], image.info["loop"]) == (40, 0)
 
 
+@pytest.mark.parametrize(("fps", "frames"), [(24, 48), (30, 60), (40, 7), (50, 9), (3, 6)])
+def test_a_gif_lasts_as_long_as_its_frames(fps: int, frames: int, tmp_path: Path) -> None:
+    """Though a frame's time is in hundredths of a second; players take less than two for ten."""
+    path = tmp_path / "film.gif"
+    write_film(path, iter(torch.randint(0, 256, (frames, 36, 60, 1), dtype=torch.uint8)), fps)
+    durations = []
+    with Image.open(path) as image:
+        for frame in range(frames):
+            image.seek(frame)
+            durations.append(image.info["duration"])
+    assert len(durations) == frames and min(durations) >= 20
+    assert max(durations) - min(durations) <= 10
+    assert sum(durations) == pytest.approx(1000 * frames / fps, abs=5)
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "3601"])
+def test_lengths_that_cannot_be(seconds: str, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["video", str(tmp_path), "--seconds", seconds])
+    assert result.exit_code == 1
+    assert result.output == f"Error: seconds must be from 0.1 to 3600, got {seconds}\n"
+
+
 @pytest.mark.parametrize(
     ("name", "fps", "width", "message"),
     [
