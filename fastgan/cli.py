@@ -58,6 +58,8 @@ def _plain_errors() -> Iterator[None]:
         _fail(f'{error.name} is missing; training needs: pip install "fastgan[train,metrics]"')
     try:
         yield
+    except BrokenPipeError:
+        raise  # who reads the output, `head` for one, has seen enough: the command ends without a word
     except (ConfigError, DataError, CheckpointError, NonFiniteLossError, ProcessLostError, OSError) as error:
         _fail(str(error))  # OSError: a full disk, a folder that is a file or may not be written
 

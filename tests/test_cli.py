@@ -109,6 +109,10 @@ def test_train_resume_and_sample(tmp_path: Path) -> None:
     assert path.read_bytes() == first
     runner.invoke(app, ["sample", str(out), "--n", "13", "--seed", "5", "--out", str(tmp_path / "x.png")])
     assert (tmp_path / "x.png").read_bytes() != first
+    assert _one_line(["sample", str(out), "--out", str(tmp_path / "x.jpg")]) == (
+        f"Error: {tmp_path / 'x.jpg'}: a picture's name must end in .png\n"
+    )
+    assert not (tmp_path / "x.jpg").exists()
 
 
 def test_broken_images_are_counted_at_the_end_or_stop_the_run(tmp_path: Path) -> None:
@@ -211,6 +215,16 @@ def _unreachable(folder: Path) -> object:
 
     package = _PACKAGES["twitter"]
     return replace(package, file=replace(package.file, url=(folder / "none.tgz").as_uri()))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    code = (
+        "import os, sys\nfrom fastgan.cli import app\n"
+        "read, write = os.pipe()\nos.close(read)\nos.dup2(write, 1)\nsys.stdout.reconfigure(line_buffering=True)\n"
+        "app(['data', 'list'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (1, "")
 
 
 def test_sample_of_no_run(tmp_path: Path) -> None:

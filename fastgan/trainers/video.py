@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-import os
+import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import ConfigError
+from .files import replacing
 from .images import image_grid
 from .recipe import Recipe
 from .run import load_run
@@ -154,12 +156,9 @@ def write_film(path: Path, frames: Iterator[Tensor], fps: int) -> None:
     if path.suffix not in writers:
         raise ConfigError(f"{path}: a film's name must end in .mp4 or .gif")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
-    try:
+    with replacing(path) as temporary:
+        temporary.touch()  # what cannot be written is found before any frame is made
         writers[path.suffix](temporary, frames, fps)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_mp4(path: Path, frames: Iterator[Tensor], fps: int) -> None:
@@ -173,16 +172,22 @@ def _write_mp4(path: Path, frames: Iterator[Tensor], fps: int) -> None:
     height, width, _ = first.shape
     if height % 2 or width % 2:
         raise ConfigError(f"mp4 needs an even height and width, got {height} and {width}; choose another size")
-    # Frames as they are, where the package would stretch them to multiples of 16.
-    writer = imageio_ffmpeg.write_frames(
-        str(path), (width, height), fps=fps, codec="libx264", quality=8, macro_block_size=1
-    )
-    writer.send(None)
-    try:
-        for frame in chain([first], frames):
-            writer.send(frame.expand(-1, -1, 3).contiguous().numpy())
-    finally:
-        writer.close()
+    # Not by the package's own writer, which tells nobody when ffmpeg fails in the end.
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-",
+        "-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p", "-f", "mp4", str(path),
+    ]  # fmt: skip
+    with tempfile.TemporaryFile() as messages:
+        # A broken pipe: ffmpeg has ended, and said why.
+        with suppress(BrokenPipeError), subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages) as ffmpeg:
+            assert ffmpeg.stdin is not None
+            for frame in chain([first], frames):
+                ffmpeg.stdin.write(frame.expand(-1, -1, 3).contiguous().numpy().data)
+        if ffmpeg.returncode:
+            messages.seek(0)
+            said = messages.read().decode(errors="replace").splitlines()
+            raise OSError(f"ffmpeg: {said[0] if said else f'ended with {ffmpeg.returncode}'}")
 
 
 def _write_gif(path: Path, frames: Iterator[Tensor], fps: int) -> None:
@@ -199,7 +204,7 @@ def _write_gif(path: Path, frames: Iterator[Tensor], fps: int) -> None:
             yield image
 
     rest = images()
-    next(rest).save(path, save_all=True, append_images=rest, loop=0)
+    next(rest).save(path, format="gif", save_all=True, append_images=rest, loop=0)
 
 
 def film_run(
