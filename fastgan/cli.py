@@ -178,10 +178,10 @@ def sample(
         from fastgan.trainers.images import save_png
         from fastgan.trainers.run import sample_run
 
-        grid, step = sample_run(run, n, seed, settings or [])
+        grid, shown, step = sample_run(run, n, seed, settings or [])
         path = out or run / "samples" / f"sample-{n}-seed-{seed}.png"
         save_png(path, grid)
-        typer.echo(f"{path}: {n} images of step {step}")
+        typer.echo(f"{path}: {shown}, of step {step}")
 
 
 @app.command(cls=_Command)

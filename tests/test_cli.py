@@ -101,7 +101,7 @@ def test_train_resume_and_sample(tmp_path: Path) -> None:
     result = runner.invoke(app, ["sample", str(out), "--n", "13", "--seed", "4"])
     assert result.exit_code == 0, result.output
     path = out / "samples" / "sample-13-seed-4.png"
-    assert "13 images of step 3" in result.output
+    assert "13 images, of step 3" in result.output
     with Image.open(path) as image:
         assert image.size == (320, 64)
     first = path.read_bytes()

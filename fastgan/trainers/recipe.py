@@ -120,6 +120,10 @@ class Recipe(ABC):
         labels = None if self.num_classes is None else torch.arange(n) % self.num_classes
         return image_grid(self.sample(generator, n, labels, random), columns=10)
 
+    def pictured(self, n: int) -> str:
+        """What ``picture`` shows, in words."""
+        return f"{n} images"
+
     def observe(self, data: ImageData, held_out: ImageData | None) -> ImageData:
         """Look at a run's images before it starts, and those it leaves out; return what it draws its batches from."""
         return data

@@ -175,10 +175,11 @@ def load_run(run: Path | str, assignments: Sequence[str] = ()) -> tuple[Recipe, 
     return recipe, generator.eval(), int(meta["step"])
 
 
-def sample_run(run: Path, n: int, seed: int, assignments: Sequence[str] = ()) -> tuple[Tensor, int]:
-    """Make a grid of about ``n`` images with the generator of ``load_run``; returns it and its step."""
+def sample_run(run: Path, n: int, seed: int, assignments: Sequence[str] = ()) -> tuple[Tensor, str, int]:
+    """Make a grid of about ``n`` images with the generator of ``load_run``; returns it, what it shows, and its step."""
     import torch
 
     recipe, generator, step = load_run(run, assignments)
     with torch.no_grad():
-        return recipe.picture(generator, n, torch.Generator().manual_seed(seed)), step
+        grid = recipe.picture(generator, n, torch.Generator().manual_seed(seed))
+    return grid, recipe.pictured(n), step

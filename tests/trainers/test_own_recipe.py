@@ -42,7 +42,7 @@ def test_the_pages_recipe_trains_resumes_and_samples(own: Path, monkeypatch: pyt
     _run("train", "my_gan.py:MyGAN", "--resume", "--steps", "4", "--out", "runs/my-gan")
     monkeypatch.chdir("/")  # found again from anywhere
     assert run_config(own / "runs" / "my-gan")[0] is find_recipe(f"{own}/my_gan.py:MyGAN")
-    assert "16 images of step 4" in _run("sample", str(own / "runs" / "my-gan"), "--n", "16")
+    assert "16 images, of step 4" in _run("sample", str(own / "runs" / "my-gan"), "--n", "16")
 
 
 def test_the_pages_comparison_holds(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
