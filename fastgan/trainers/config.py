@@ -202,7 +202,7 @@ def frozen_differences(config: TrainConfig, saved: Mapping[str, Any]) -> list[st
     return [
         f"{f.name}: {saved.get(f.name, f.default)!r} -> {getattr(config, f.name)!r}"
         for f in dataclasses.fields(config)
-        if not f.metadata["free"] and saved.get(f.name, f.default) != getattr(config, f.name)
+        if not f.metadata.get("free", False) and saved.get(f.name, f.default) != getattr(config, f.name)
     ]
 
 

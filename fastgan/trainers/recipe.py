@@ -172,6 +172,10 @@ def find_recipe(name: str) -> type[Recipe]:
         found = own.load_class(name)
         if not (isinstance(found, type) and issubclass(found, Recipe)):
             raise ConfigError(f"{name} is not a Recipe: {found!r}")
+        attributes = ("name", "Config", "presets", "default_preset")
+        lacking = [each for each in attributes if not hasattr(found, each)] + sorted(found.__abstractmethods__)
+        if lacking:
+            raise ConfigError(f"{name} lacks what a recipe must have: {', '.join(lacking)}")
         return found
     if name not in _RECIPES:
         known = ", ".join(recipe_names())
