@@ -58,6 +58,8 @@ def _plain_errors() -> Iterator[None]:
         _fail(f'{error.name} is missing; training needs: pip install "fastgan[train,metrics]"')
     try:
         yield
+    except BrokenPipeError:
+        raise  # who reads the output, `head` for one, has seen enough: the command ends without a word
     except (ConfigError, DataError, CheckpointError, NonFiniteLossError, ProcessLostError, OSError) as error:
         _fail(str(error))  # OSError: a full disk, a folder that is a file or may not be written
 
@@ -122,16 +124,20 @@ def train(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Any setting of the recipe; repeatable. Unknown names list all."
+            "--set", metavar="NAME=VALUE", help="Any setting of the recipe, of those that --settings shows; repeatable."
         ),
     ] = None,
+    show_settings: Annotated[
+        bool,
+        typer.Option("--settings", help="Show every setting of the recipe, its value and what it is; train nothing."),
+    ] = False,
 ) -> None:
     """Train a recipe; checkpoints, samples, TensorBoard logs and config.yaml go to --out."""
     with _plain_errors():
         from rich.console import Console
 
-        from fastgan.trainers.config import parse_assignments
-        from fastgan.trainers.recipe import find_recipe
+        from fastgan.trainers.config import build_config, parse_assignments, settings_table
+        from fastgan.trainers.recipe import find_preset, find_recipe
         from fastgan.trainers.run import resolve, start
 
         flags: dict[str, Any] = {
@@ -141,9 +147,14 @@ def train(
         found = find_recipe(recipe)
         values = parse_assignments(found.Config, settings or [])
         values |= {name: value for name, value in flags.items() if value is not None}
+        console = Console()
+        if show_settings:
+            name = preset or found.default_preset
+            console.print(f"{found.name}, preset {name}", highlight=False)
+            console.print(settings_table(build_config(found.Config, find_preset(found, name), values)))
+            return
         folder = out or Path("runs") / found.name
         found, config = resolve(recipe, folder, preset, values, resume=resume)
-        console = Console()
         trainer = start(found, config, folder, resume=resume, console=console)
         if trainer.fabric.is_global_zero:
             console.print(f"{folder}: {trainer.step} steps done", highlight=False)
@@ -167,16 +178,16 @@ def sample(
         from fastgan.trainers.images import save_png
         from fastgan.trainers.run import sample_run
 
-        grid, step = sample_run(run, n, seed, settings or [])
+        grid, shown, step = sample_run(run, n, seed, settings or [])
         path = out or run / "samples" / f"sample-{n}-seed-{seed}.png"
         save_png(path, grid)
-        typer.echo(f"{path}: {n} images of step {step}")
+        typer.echo(f"{path}: {shown}, of step {step}")
 
 
 @app.command(cls=_Command)
 def video(
     run: Annotated[Path, typer.Argument(help="Folder of a run, as given to train --out.")],
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length; the end leads back to the beginning.")] = 10.0,
+    seconds: Annotated[float, typer.Option(help="Length, 0.1 to 3600; the end leads back to the beginning.")] = 10.0,
     fps: Annotated[int, typer.Option(min=1, max=120, help="Frames a second.")] = 25,
     n: Annotated[int, typer.Option("--n", min=1, help="Number of walks, side by side.")] = 10,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides the walks.")] = 0,
@@ -218,10 +229,12 @@ def list_data() -> None:
             try:
                 place = str(source.find())
             except DataError:
-                place = f"not here; `fastgan data fetch {names[0]}` downloads {source.size / 1e6:.0f} MB"
+                place = f"not here; get it with `fastgan data fetch {names[0]}`"
+            size = f"{source.size / 1e6:.0f} MB to download" if source.size else "nothing to download"
             for title, text in (
                 ("license", source.license),
                 *(("source", url) for url in source.urls),
+                ("size", size),
                 ("place", place),
             ):
                 typer.echo(f"    {title:8}{text}")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from fastgan.cli import app
 from fastgan.trainers import checkpoint
+from fastgan.trainers.recipe import find_recipe
 
 from .trainers.runs import flags
 
@@ -36,7 +37,7 @@ def test_module_is_the_same_command() -> None:
         [sys.executable, "-m", "fastgan", "train", "--help"], capture_output=True, text=True, timeout=60, check=True
     )
     flags = ("data", "preset", "steps", "batch-size", "out", "seed", "device", "precision", "resume", "stock", "strict")
-    assert all(f"--{flag}" in result.stdout for flag in (*flags, "set"))
+    assert all(f"--{flag}" in result.stdout for flag in (*flags, "set", "settings"))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,24 @@ def test_mistakes_get_one_line_and_leave_nothing(tmp_path: Path, arguments: list
     assert not out.exists()
 
 
+def test_settings_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the values of the preset in use, and of the options; nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    recipe = find_recipe("wgan-gp")
+    for preset, value in (("small", recipe.presets["small"]["steps"]), ("paper", recipe.Config().steps)):
+        result = runner.invoke(app, ["train", "wgan-gp", "--settings", "--preset", preset, "--set", "stock=yes"])
+        assert result.exit_code == 0, result.output
+        assert f"wgan-gp, preset {preset}" in result.output
+        lines = (line.strip().split(maxsplit=2) for line in result.output.splitlines())
+        rows = {cells[0]: cells[1:] for cells in lines if cells}
+        assert rows["steps"] == [str(value), "generator updates in the whole run"]
+        assert rows["stock"] == ["true", "build from PyTorch's own modules, for comparison"]
+        assert rows["ema_decay"][1] == "decay of the generator's moving average a step, in [0, 1)"
+    assert not list(tmp_path.iterdir())
+    assert "`fastgan train RECIPE --settings` explains" in _one_line(["train", "sngan", "--set", "lr=1"])
+
+
 def test_unknown_option_lists_what_exists(tmp_path: Path) -> None:
     result = runner.invoke(app, ["train", "sngan", "--stepz", "3"])
     assert result.exit_code == 2
@@ -82,7 +101,7 @@ def test_train_resume_and_sample(tmp_path: Path) -> None:
     result = runner.invoke(app, ["sample", str(out), "--n", "13", "--seed", "4"])
     assert result.exit_code == 0, result.output
     path = out / "samples" / "sample-13-seed-4.png"
-    assert "13 images of step 3" in result.output
+    assert "13 images, of step 3" in result.output
     with Image.open(path) as image:
         assert image.size == (320, 64)
     first = path.read_bytes()
@@ -90,6 +109,10 @@ def test_train_resume_and_sample(tmp_path: Path) -> None:
     assert path.read_bytes() == first
     runner.invoke(app, ["sample", str(out), "--n", "13", "--seed", "5", "--out", str(tmp_path / "x.png")])
     assert (tmp_path / "x.png").read_bytes() != first
+    assert _one_line(["sample", str(out), "--out", str(tmp_path / "x.jpg")]) == (
+        f"Error: {tmp_path / 'x.jpg'}: a picture's name must end in .png\n"
+    )
+    assert not (tmp_path / "x.jpg").exists()
 
 
 def test_broken_images_are_counted_at_the_end_or_stop_the_run(tmp_path: Path) -> None:
@@ -149,8 +172,11 @@ def test_full_disk_gets_one_line_and_keeps_the_checkpoint(tmp_path: Path) -> Non
     assert checkpoint.latest(out / "checkpoints") == good
 
 
-def test_data_list_shows_where_each_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("here", [False, True])
+def test_data_list_shows_where_each_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool) -> None:
     monkeypatch.setenv("FASTGAN_DATA", str(tmp_path))
+    if here:
+        (tmp_path / "emoji-16.0.0.npz").touch()
     result = runner.invoke(app, ["data", "list"])
     assert result.exit_code == 0
     for text in (
@@ -161,9 +187,13 @@ def test_data_list_shows_where_each_comes_from(tmp_path: Path, monkeypatch: pyte
         "license",
         "CC BY 4.0",
         "registry.npmjs.org",
+        "size    31 MB to download",
+        "size    nothing to download",
+        "size    152 MB to download",
+        "3,404 emoji, for training (of 3,786)",
     ):
         assert text in result.output
-    assert "not here; `fastgan data fetch emoji` downloads 152 MB" in result.output
+    assert ("not here; get it with `fastgan data fetch emoji`" in result.output) is not here
 
 
 def test_data_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +215,16 @@ def _unreachable(folder: Path) -> object:
 
     package = _PACKAGES["twitter"]
     return replace(package, file=replace(package.file, url=(folder / "none.tgz").as_uri()))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    code = (
+        "import os, sys\nfrom fastgan.cli import app\n"
+        "read, write = os.pipe()\nos.close(read)\nos.dup2(write, 1)\nsys.stdout.reconfigure(line_buffering=True)\n"
+        "app(['data', 'list'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (1, "")
 
 
 def test_sample_of_no_run(tmp_path: Path) -> None:

@@ -49,16 +49,19 @@ class ImageData(Protocol):
 
 
 def fit(images: Tensor, size: int) -> Tensor:
-    """Bring uint8 images [N, C, H, W] to ``size`` × ``size`` pixels.
+    """Bring the central squares of uint8 images [N, C, H, W] to ``size`` × ``size`` pixels.
 
-    Images up to four pixels short are padded with zeros (28×28 digits and garments keep their pixels), others are
+    Squares up to four pixels short are padded with zeros (28×28 digits and garments keep their pixels), others are
     resized bilinearly with antialiasing.
     """
     height, width = images.shape[-2:]
-    missing_h, missing_w = size - height, size - width
-    if 0 <= missing_h <= 4 and 0 <= missing_w <= 4:
-        top, left = missing_h // 2, missing_w // 2
-        return F.pad(images, (left, missing_w - left, top, missing_h - top))
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    images = images[..., top : top + side, left : left + side]
+    missing = size - side
+    if 0 <= missing <= 4:
+        before = missing // 2
+        return F.pad(images, (before, missing - before, before, missing - before))
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from . import emoji
 from .arrays import digits_file, has_idx, open_digits, open_idx, open_npz
 from .base import DataError, ImageData
-from .fashion_mnist import fetch_fashion_mnist, find_fashion_mnist
+from .fashion_mnist import fetch_fashion_mnist, find_fashion_mnist, open_fashion_mnist
 from .folder import FolderData
 from .hugging_face import PREFIX, open_hugging_face
 from .paired import PairedData
@@ -61,9 +61,9 @@ _DIGITS = Source("CC BY 4.0", ["https://archive.ics.uci.edu/dataset/80, by sciki
 _EMOJI = Source(emoji.LICENSE, emoji.URLS, emoji.DOWNLOAD_SIZE, emoji.find_emoji, emoji.fetch_emoji)
 
 
-def _one_style(style: str) -> Entry:
+def _one_style(style: str, drawn: str) -> Entry:
     return Entry(
-        f"emoji-{style}", f"emoji in {style}'s style, RGB, by category", _EMOJI,
+        f"emoji-{style}", f"{drawn} emoji, for training, in {style}'s style, 64x64, RGB, by category", _EMOJI,
         lambda size: emoji.open_emoji([style], image_size=size).domain(style),
     )  # fmt: skip
 
@@ -73,16 +73,19 @@ CATALOGUE = {
     for entry in (
         Entry(
             "fashion-mnist", "60,000 garments, 28x28, grey, 10 classes", _FASHION_MNIST,
-            lambda size: open_idx(find_fashion_mnist(), "fashion-mnist", size),
+            open_fashion_mnist,
         ),
         Entry("digits", "1,797 handwritten digits, 8x8, grey, 10 classes", _DIGITS, open_digits),
         Entry(
-            "emoji", "3,786 emoji in twitter's and google's style, 64x64, RGB, by category", _EMOJI,
+            "emoji", "3,404 emoji, for training (of 3,786), in twitter's and google's style, 64x64, RGB, by category",
+            _EMOJI,
             lambda size: emoji.open_emoji(image_size=size).by_class(),
         ),
-        *map(_one_style, emoji.STYLES),
+        _one_style("twitter", "3,404"),
+        _one_style("google", "3,404"),
+        _one_style("fluent", "1,672"),
         Entry(
-            "emoji-styles", "1,852 emoji in three styles, 64x64, RGB, by style", _EMOJI,
+            "emoji-styles", "1,672 emoji, for training (of 1,852), in three styles, 64x64, RGB, by style", _EMOJI,
             lambda size: emoji.open_emoji(emoji.STYLES, image_size=size).by_domain(),
             lambda size: emoji.open_emoji(emoji.STYLES, split="test", image_size=size),
         ),

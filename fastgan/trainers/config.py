@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from .files import replacing
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = [
     "ConfigError",
@@ -22,6 +25,7 @@ __all__ = [
     "parse_assignments",
     "read_made_by",
     "read_yaml",
+    "settings_table",
     "write_yaml",
 ]
 
@@ -159,7 +163,10 @@ def _check_names(config_class: type[TrainConfig], names: typing.Iterable[str]) -
     known = [f.name for f in dataclasses.fields(config_class)]
     for name in names:
         if name not in known:
-            raise ConfigError(f"unknown setting {name!r}; there are: {', '.join(known)}")
+            names = ", ".join(known)
+            raise ConfigError(
+                f"unknown setting {name!r}; there are: {names}; `fastgan train RECIPE --settings` explains"
+            )
 
 
 def build_config(config_class: type[C], *layers: Mapping[str, Any]) -> C:
@@ -172,6 +179,21 @@ def build_config(config_class: type[C], *layers: Mapping[str, Any]) -> C:
     return config_class(**values)
 
 
+def settings_table(config: TrainConfig) -> Table:
+    """Every setting with its value in ``config`` and what it is, for a terminal."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("setting", "value", "what it is", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        # As --set takes it.
+        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        table.add_row(f.name, Text(shown), Text(f.metadata.get("help", "")))
+    return table
+
+
 def frozen_differences(config: TrainConfig, saved: Mapping[str, Any]) -> list[str]:
     """Settings that differ from those of a saved run and may not, as ``name: saved -> now``.
 
@@ -180,7 +202,7 @@ def frozen_differences(config: TrainConfig, saved: Mapping[str, Any]) -> list[st
     return [
         f"{f.name}: {saved.get(f.name, f.default)!r} -> {getattr(config, f.name)!r}"
         for f in dataclasses.fields(config)
-        if not f.metadata["free"] and saved.get(f.name, f.default) != getattr(config, f.name)
+        if not f.metadata.get("free", False) and saved.get(f.name, f.default) != getattr(config, f.name)
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .config import ConfigError
 from .files import replacing
 
 __all__ = ["image_grid", "save_png", "to_uint8"]
@@ -41,9 +42,19 @@ def image_grid(images: Tensor, columns: int) -> Tensor:
 
 
 def save_png(path: Path, grid: Tensor) -> None:
-    """Write a grid of ``image_grid`` as a PNG file, whole or not at all; the folder is made."""
+    """Write a grid of ``image_grid`` as a PNG file, whole or not at all; the folder is made.
+
+    Raises
+    ------
+    ConfigError
+        For a name that does not end in .png.
+    OSError
+        If the file cannot be written.
+    """
     from PIL import Image
 
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"{path}: a picture's name must end in .png")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         Image.fromarray(grid.squeeze(2).numpy()).save(temporary, format="png")

@@ -120,6 +120,10 @@ class Recipe(ABC):
         labels = None if self.num_classes is None else torch.arange(n) % self.num_classes
         return image_grid(self.sample(generator, n, labels, random), columns=10)
 
+    def pictured(self, n: int) -> str:
+        """What ``picture`` shows, in words."""
+        return f"{n} images"
+
     def observe(self, data: ImageData, held_out: ImageData | None) -> ImageData:
         """Look at a run's images before it starts, and those it leaves out; return what it draws its batches from."""
         return data
@@ -168,6 +172,10 @@ def find_recipe(name: str) -> type[Recipe]:
         found = own.load_class(name)
         if not (isinstance(found, type) and issubclass(found, Recipe)):
             raise ConfigError(f"{name} is not a Recipe: {found!r}")
+        attributes = ("name", "Config", "presets", "default_preset")
+        lacking = [each for each in attributes if not hasattr(found, each)] + sorted(found.__abstractmethods__)
+        if lacking:
+            raise ConfigError(f"{name} lacks what a recipe must have: {', '.join(lacking)}")
         return found
     if name not in _RECIPES:
         known = ", ".join(recipe_names())

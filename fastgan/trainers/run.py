@@ -137,7 +137,7 @@ def _lazy_metric(trainer: Trainer, reporter: Reporter) -> Callable[[nn.Module], 
     return metric
 
 
-def load_run(run: Path, assignments: Sequence[str] = ()) -> tuple[Recipe, nn.Module, int]:
+def load_run(run: Path | str, assignments: Sequence[str] = ()) -> tuple[Recipe, nn.Module, int]:
     """Load a run's recipe, the moving-average generator of its newest checkpoint (on the CPU) and that one's step.
 
     Needs neither the data nor the device of the run. ``assignments``, each ``name=value``, are settings of sampling
@@ -154,6 +154,7 @@ def load_run(run: Path, assignments: Sequence[str] = ()) -> tuple[Recipe, nn.Mod
 
     from .state import check_module
 
+    run = Path(run)
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"{run}: not the folder of a run (it has no config.yaml)")
     recipe_class, saved = run_config(run)
@@ -174,10 +175,11 @@ def load_run(run: Path, assignments: Sequence[str] = ()) -> tuple[Recipe, nn.Mod
     return recipe, generator.eval(), int(meta["step"])
 
 
-def sample_run(run: Path, n: int, seed: int, assignments: Sequence[str] = ()) -> tuple[Tensor, int]:
-    """Make a grid of about ``n`` images with the generator of ``load_run``; returns it and its step."""
+def sample_run(run: Path, n: int, seed: int, assignments: Sequence[str] = ()) -> tuple[Tensor, str, int]:
+    """Make a grid of about ``n`` images with the generator of ``load_run``; returns it, what it shows, and its step."""
     import torch
 
     recipe, generator, step = load_run(run, assignments)
     with torch.no_grad():
-        return recipe.picture(generator, n, torch.Generator().manual_seed(seed)), step
+        grid = recipe.picture(generator, n, torch.Generator().manual_seed(seed))
+    return grid, recipe.pictured(n), step

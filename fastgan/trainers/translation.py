@@ -132,9 +132,7 @@ class TranslationRecipe(Recipe):
     def picture(self, generator: nn.Module, n: int, random: torch.Generator) -> Tensor:
         """See ``Recipe.picture``: a source, then its translation to each other domain, with the true one beside it."""
         sources, domains = self.sources, len(self.labels)
-        group = 1 + (domains - 1) * (1 if sources.subjects is None else 2)
-        columns = max(1, 10 // group)
-        count = columns * max(1, n // (columns * group))
+        count, group, columns = self._layout(n)
         places = torch.randperm(len(sources.images), generator=random)[torch.arange(count) % len(sources.images)]
         steps = torch.arange(1, domains)
         targets = ((sources.domains[places, None] + steps) % domains).sort(1).values
@@ -146,6 +144,18 @@ class TranslationRecipe(Recipe):
             shown = torch.cat([shown, truth], 2)
         given = (sources.images[places].to(made) / 127.5 - 1)[:, None]
         return image_grid(torch.cat([given, shown.flatten(1, 2)], 1).flatten(0, 1), columns * group)
+
+    def pictured(self, n: int) -> str:
+        """See ``Recipe.pictured``."""
+        count, _, _ = self._layout(n)
+        truth = "" if self.sources.subjects is None else " beside the true ones"
+        return f"{count} images and their {count * (len(self.labels) - 1)} translations{truth}"
+
+    def _layout(self, n: int) -> tuple[int, int, int]:
+        """Sources in a picture of about ``n`` images, images in the group of each, and groups a row."""
+        group = 1 + (len(self.labels) - 1) * (1 if self.sources.subjects is None else 2)
+        columns = max(1, 10 // group)
+        return columns * max(1, n // (columns * group)), group, columns
 
     def evaluator(self, data: ImageData, held_out: ImageData | None, samples: int, device: torch.device) -> Evaluator:
         """See ``Recipe.evaluator``: how near translations are to the true ones, where these are known."""

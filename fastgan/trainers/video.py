@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-import os
+import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import ConfigError
+from .files import replacing
 from .images import image_grid
 from .recipe import Recipe
 from .run import load_run
@@ -24,6 +26,7 @@ __all__ = ["film", "film_run", "walk", "write_film"]
 
 #: Seconds from one key to the next, and the width of the bell that joins them, in this unit.
 _KEY_SECONDS, _WIDTH = 1.0, 0.75
+_SHORTEST, _LONGEST = 0.1, 3600.0
 #: An image shown smaller than this is enlarged, unless a size is given.
 _SHOWN_SIZE = 128
 
@@ -153,12 +156,9 @@ def write_film(path: Path, frames: Iterator[Tensor], fps: int) -> None:
     if path.suffix not in writers:
         raise ConfigError(f"{path}: a film's name must end in .mp4 or .gif")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
-    try:
+    with replacing(path) as temporary:
+        temporary.touch()  # what cannot be written is found before any frame is made
         writers[path.suffix](temporary, frames, fps)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_mp4(path: Path, frames: Iterator[Tensor], fps: int) -> None:
@@ -172,16 +172,22 @@ def _write_mp4(path: Path, frames: Iterator[Tensor], fps: int) -> None:
     height, width, _ = first.shape
     if height % 2 or width % 2:
         raise ConfigError(f"mp4 needs an even height and width, got {height} and {width}; choose another size")
-    # Frames as they are, where the package would stretch them to multiples of 16.
-    writer = imageio_ffmpeg.write_frames(
-        str(path), (width, height), fps=fps, codec="libx264", quality=8, macro_block_size=1
-    )
-    writer.send(None)
-    try:
-        for frame in chain([first], frames):
-            writer.send(frame.expand(-1, -1, 3).contiguous().numpy())
-    finally:
-        writer.close()
+    # Not by the package's own writer, which tells nobody when ffmpeg fails in the end.
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-",
+        "-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p", "-f", "mp4", str(path),
+    ]  # fmt: skip
+    with tempfile.TemporaryFile() as messages:
+        # A broken pipe: ffmpeg has ended, and said why.
+        with suppress(BrokenPipeError), subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages) as ffmpeg:
+            assert ffmpeg.stdin is not None
+            for frame in chain([first], frames):
+                ffmpeg.stdin.write(frame.expand(-1, -1, 3).contiguous().numpy().data)
+        if ffmpeg.returncode:
+            messages.seek(0)
+            said = messages.read().decode(errors="replace").splitlines()
+            raise OSError(f"ffmpeg: {said[0] if said else f'ended with {ffmpeg.returncode}'}")
 
 
 def _write_gif(path: Path, frames: Iterator[Tensor], fps: int) -> None:
@@ -189,10 +195,16 @@ def _write_gif(path: Path, frames: Iterator[Tensor], fps: int) -> None:
 
     if fps > 50:
         raise ConfigError(f"gif shows at most 50 frames a second, got {fps}")
-    images = (Image.fromarray(frame.squeeze(2).numpy()) for frame in frames)
-    first = next(images)
-    # Times are in hundredths of a second.
-    first.save(path, save_all=True, append_images=images, duration=10 * round(100 / fps), loop=0)
+
+    def images() -> Iterator[Image.Image]:
+        # Frames begin at whole hundredths of a second: rounded one by one, their lengths would not add up.
+        for number, frame in enumerate(frames):
+            image = Image.fromarray(frame.squeeze(2).numpy())
+            image.info["duration"] = 10 * (round(100 * (number + 1) / fps) - round(100 * number / fps))
+            yield image
+
+    rest = images()
+    next(rest).save(path, format="gif", save_all=True, append_images=rest, loop=0)
 
 
 def film_run(
@@ -206,7 +218,15 @@ def film_run(
     size: int | None = None,
     assignments: Sequence[str] = (),
 ) -> tuple[int, int]:
-    """Write the film of the generator of ``load_run``; returns its number of frames and the generator's step."""
+    """Write the film of the generator of ``load_run``; returns its number of frames and the generator's step.
+
+    Raises
+    ------
+    ConfigError
+        Where ``film``, ``write_film`` or ``load_run`` raises it, or if ``seconds`` is not from 0.1 to 3600.
+    """
+    if not _SHORTEST <= seconds <= _LONGEST:
+        raise ConfigError(f"seconds must be from {_SHORTEST:g} to {_LONGEST:g}, got {seconds:g}")
     recipe, generator, step = load_run(run, assignments)
     frames = max(2, round(seconds * fps))
     keys = max(3, round(seconds / _KEY_SECONDS))

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from fastgan.data import ArrayData, DataError, open_data
-from fastgan.data.fashion_mnist import find_fashion_mnist
+from fastgan.data.fashion_mnist import fetch_fashion_mnist, find_fashion_mnist
 
 
 def _idx(array: np.ndarray) -> bytes:
@@ -66,8 +66,6 @@ def test_missing_fashion_mnist_says_how_to_get_it(tmp_path: Path, monkeypatch: p
 
 
 def test_fetch_without_the_package_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastgan.data.fashion_mnist import fetch_fashion_mnist
-
     monkeypatch.setenv("FASTGAN_DATA", str(tmp_path))
     monkeypatch.setattr("fastgan.data.fashion_mnist.DEBIAN_FOLDER", tmp_path / "none")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -76,24 +74,28 @@ def test_fetch_without_the_package_manager(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("deb", ["good", "fails"])
-def test_fetch_is_whole_or_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, garments: tuple[np.ndarray, np.ndarray], deb: str
-) -> None:
-    """With the two package tools replaced by scripts: what is unpacked lands in the cache, a failure leaves nothing."""
-    from fastgan.data.fashion_mnist import fetch_fashion_mnist
-
-    source, tools, cache = tmp_path / "source", tmp_path / "tools", tmp_path / "cache"
-    _write_idx(source, *garments, gz=True)
+def _package_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Path, *, good: bool = True) -> Path:
+    """Replace the two by scripts that unpack ``source``, or fail; returns the cache, the only place looked in."""
+    tools, cache = tmp_path / "tools", tmp_path / "cache"
     tools.mkdir()
     unpack = f'mkdir -p "$3/usr/share/datasets" && cp -r {source} "$3/usr/share/datasets/fashion-mnist"'
-    scripts = {"apt-get": "touch package.deb", "dpkg-deb": unpack if deb == "good" else "echo broken >&2; exit 1"}
+    scripts = {"apt-get": "touch package.deb", "dpkg-deb": unpack if good else "echo broken >&2; exit 1"}
     for name, script in scripts.items():
         (tools / name).write_text(f"#!/bin/sh\n{script}\n")
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
     monkeypatch.setenv("FASTGAN_DATA", str(cache))
     monkeypatch.setattr("fastgan.data.fashion_mnist.DEBIAN_FOLDER", tmp_path / "none")
+    return cache
+
+
+@pytest.mark.parametrize("deb", ["good", "fails"])
+def test_fetch_is_whole_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, garments: tuple[np.ndarray, np.ndarray], deb: str
+) -> None:
+    """What is unpacked lands in the cache, a failure leaves nothing."""
+    _write_idx(tmp_path / "source", *garments, gz=True)
+    cache = _package_tools(tmp_path, monkeypatch, tmp_path / "source", good=deb == "good")
     if deb == "good":
         assert len(open_data(str(fetch_fashion_mnist()))) == 12
         assert [path.name for path in cache.iterdir()] == ["fashion-mnist"]
@@ -101,6 +103,23 @@ def test_fetch_is_whole_or_nothing(
         with pytest.raises(DataError, match="failed: broken"):
             fetch_fashion_mnist()
         assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("place", [".", "fashion-mnist"])
+def test_a_damaged_copy_is_noticed_and_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, garments: tuple[np.ndarray, np.ndarray], place: str
+) -> None:
+    _write_idx(tmp_path / "source", *garments, gz=True)
+    cache = _package_tools(tmp_path, monkeypatch, tmp_path / "source")
+    _write_idx(cache / place, *garments, gz=True)
+    file = cache / place / "train-labels-idx1-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(DataError, match=rf"{file}: .*; get it again with `fastgan data fetch fashion-mnist`"):
+        open_data("fashion-mnist")
+    assert fetch_fashion_mnist() == cache / "fashion-mnist"
+    assert len(open_data("fashion-mnist")) == 12
+    assert fetch_fashion_mnist() == cache / "fashion-mnist"  # whole now: nothing is fetched
+    assert not list(cache.glob(".fetch-*"))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "gzip"])
@@ -136,6 +155,19 @@ def test_npz(tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert data.num_classes == 5 and y is not None and y.tolist() == [0, 1, 2, 0, 1, 4]
     if shape == (6, 32, 32, 3):
         assert np.array_equal(x.permute(0, 2, 3, 1).numpy(), images)
+
+
+@pytest.mark.parametrize("kind", ["npz", "idx"])
+def test_arrays_that_are_not_square_are_cut_to_their_central_square(tmp_path: Path, kind: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 32), np.uint8)
+    expected = images[:, 8:40]
+    for array, square in ((images, expected), (images.transpose(0, 2, 1), expected.transpose(0, 2, 1))):
+        if kind == "npz":
+            np.savez(tmp_path / "x.npz", images=array)
+        else:
+            _write_idx(tmp_path / "idx", array, np.zeros(2, np.uint8), gz=False)
+        x, _ = open_data(str(tmp_path / ("x.npz" if kind == "npz" else "idx"))).batch(torch.arange(2))
+        assert np.array_equal(x[:, 0].numpy(), square)
 
 
 def test_npz_without_labels(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_sharded_run_resumes_bit_for_bit_and_samples_in_one_process(tmp_path: Pa
     assert found[1] == expected[1] and found[0].keys() == expected[0].keys()
     assert [name for name in found[0] if not torch.equal(found[0][name], expected[0][name])] == []
     # The whole weights, as the network of one process has them.
-    grid, step = sample_run(out, 10, seed=0)
+    grid, _, step = sample_run(out, 10, seed=0)
     assert step == 4 and grid.shape == (32, 320, 1) and grid.float().std() > 0
 
 

@@ -80,6 +80,7 @@ def test_the_picture_has_source_translation_and_truth(emoji: None, monkeypatch: 
     monkeypatch.setattr(recipe, "translate", lambda generator, images, domains, targets: -images)
     grid = trainer.picture(20, seed=0)
     assert grid.shape == (16, 80, 3) and grid.dtype == torch.uint8
+    assert recipe.pictured(20) == "4 images and their 8 translations beside the true ones"
     cells = grid.view(2, 8, 10, 8, 3).permute(0, 2, 4, 1, 3).reshape(4, 5, 3, 8, 8)
     images, subjects = recipe.sources.images, recipe.sources.subjects
     assert subjects is not None
@@ -95,8 +96,13 @@ def test_the_picture_has_source_translation_and_truth(emoji: None, monkeypatch: 
 
 def test_the_picture_without_known_pairs_has_all_translations() -> None:
     """Of the digits, one source a row and the nine other classes; of two domains, five pairs a row."""
-    assert tiny.trainer("stargan").picture(64, seed=0).shape == (6 * 8, 10 * 8, 1)
-    assert tiny.trainer("unit").picture(64, seed=0).shape == (6 * 8, 10 * 8, 1)
+    for name, shown in (
+        ("stargan", "6 images and their 54 translations"),
+        ("unit", "30 images and their 30 translations"),
+    ):
+        trainer = tiny.trainer(name)
+        assert trainer.picture(64, seed=0).shape == (6 * 8, 10 * 8, 1)
+        assert trainer.recipe.pictured(64) == shown
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from fastgan.data import ArrayData
@@ -15,6 +18,7 @@ from fastgan.models.vae import Autoencoder
 from fastgan.trainers.bounds import BoundEvaluator, evidence_terms, held_out_bound, importance_weighted_bound
 from fastgan.trainers.config import ConfigError, build_config
 from fastgan.trainers.cvae import CVAE, CVAEConfig
+from fastgan.trainers.run import start
 from fastgan.trainers.vae import VAE, VAEConfig
 
 from . import tiny
@@ -122,6 +126,17 @@ def test_evaluator_has_a_standard_error_and_repeats() -> None:
     bounds = (log_prob - divergence).double()
     assert value == pytest.approx(bounds.mean().item(), rel=1e-5)
     assert evaluator.standard_error == pytest.approx(bounds.std().item() / 50**0.5, rel=1e-4)
+
+
+def test_the_pages_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "recipes" / "vae.md"
+    monkeypatch.chdir(tmp_path)
+    start(VAE, tiny.config("vae", steps=1, sample_every=0), Path("runs/vae"), resume=False, console=Console(quiet=True))
+    for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(example, {})
+    assert re.fullmatch(r"Bound\(mean=-[\d.]+, standard_error=[\d.]+\)\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,28 @@ def test_gif(channels: int, tmp_path: Path) -> None:
         assert (image.info["duration"], image.info["loop"]) == (40, 0)
 
 
+@pytest.mark.parametrize(("fps", "frames"), [(24, 48), (30, 60), (40, 7), (50, 9), (3, 6)])
+def test_a_gif_lasts_as_long_as_its_frames(fps: int, frames: int, tmp_path: Path) -> None:
+    """Though a frame's time is in hundredths of a second; players take less than two for ten."""
+    path = tmp_path / "film.gif"
+    write_film(path, iter(torch.randint(0, 256, (frames, 36, 60, 1), dtype=torch.uint8)), fps)
+    durations = []
+    with Image.open(path) as image:
+        for frame in range(frames):
+            image.seek(frame)
+            durations.append(image.info["duration"])
+    assert len(durations) == frames and min(durations) >= 20
+    assert max(durations) - min(durations) <= 10
+    assert sum(durations) == pytest.approx(1000 * frames / fps, abs=5)
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "3601"])
+def test_lengths_that_cannot_be(seconds: str, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["video", str(tmp_path), "--seconds", seconds])
+    assert result.exit_code == 1
+    assert result.output == f"Error: seconds must be from 0.1 to 3600, got {seconds}\n"
+
+
 @pytest.mark.parametrize(
     ("name", "fps", "width", "message"),
     [
@@ -184,6 +207,36 @@ def test_mp4_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ConfigError, match=r'mp4 needs imageio-ffmpeg: pip install "fastgan\[video\]"; or .* \.gif'):
         write_film(tmp_path / "film.mp4", _frames(1), 25)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+def test_a_place_that_cannot_be_written_is_named(suffix: str, tmp_path: Path) -> None:
+    if suffix == "mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    path = Path(f"/proc/film.{suffix}")
+    if not Path("/proc/self").exists():
+        pytest.skip("no folder here that root may not write to")
+    frames = _frames(1)
+    with pytest.raises(OSError, match=rf"^{path}: cannot be written \(.*\)$"):
+        write_film(path, frames, 25)
+    assert len(list(frames)) == 7
+
+
+@pytest.mark.parametrize("frames", [7, 300])
+def test_an_mp4_that_the_disk_has_no_room_for(frames: int, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk; a short film reaches it when all frames are written."""
+    pytest.importorskip("imageio_ffmpeg")
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"film\.mp4: cannot be written \(ffmpeg: .+\)$"):
+            write_film(tmp_path / "film.mp4", iter(torch.randint(0, 256, (frames, 64, 64, 3), dtype=torch.uint8)), 25)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_film_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
