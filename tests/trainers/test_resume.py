@@ -10,15 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from fastgan.trainers import checkpoint
 from fastgan.trainers.checkpoint import CheckpointError
+from fastgan.trainers.config import ConfigError
 from fastgan.trainers.loop import Trainer
+from fastgan.trainers.run import start
+from fastgan.trainers.sngan import SNGAN
 from fastgan.trainers.state import optimizer_state
 
-from .runs import assert_discriminator_learned, flags, run_python, tiny_trainer
+from .runs import assert_discriminator_learned, flags, run_python, tiny_config, tiny_trainer
 
 KILLED = str(Path(__file__).with_name("killed_run.py"))
 
@@ -205,6 +209,16 @@ def test_failing_write_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch: 
         checkpoint.save(tmp_path, 2, {"x": torch.ones(2)}, {}, keep=1)
     assert checkpoint.latest(tmp_path) == old
     checkpoint.load(old)
+
+
+def test_fewer_steps_than_are_done_are_refused(tmp_path: Path) -> None:
+    console = Console(quiet=True)
+    start(SNGAN, tiny_config(steps=2), tmp_path, resume=False, console=console)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"step-00000002\.safetensors: 2 steps are done already, more than steps=1"):
+        start(SNGAN, tiny_config(steps=1), tmp_path, resume=True, console=console)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert start(SNGAN, tiny_config(steps=3), tmp_path, resume=True, console=console).step == 3
 
 
 def test_optimizer_moments_keep_the_layout(tmp_path: Path) -> None:
