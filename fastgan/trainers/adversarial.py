@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ from torch.optim import Adam, Optimizer
 
 from fastgan.losses import LOSSES, get
 from fastgan.models.layers import Layers
-from fastgan.penalties import Penalty
+from fastgan.penalties import PENALTIES, Penalty
+from fastgan.penalties import get as get_penalty
 
 from .config import ConfigError, TrainConfig, setting
 from .recipe import Recipe
@@ -26,6 +29,8 @@ __all__ = [
     "check_image_size",
     "check_not_negative",
     "check_positive",
+    "check_unused",
+    "named_penalties",
 ]
 
 
@@ -68,11 +73,40 @@ def check_groups(config: TrainConfig, group_size: int) -> None:
         )
 
 
+def check_unused(config: TrainConfig, because: str, *names: str) -> None:
+    """ConfigError unless the settings called ``names``, which nothing would use, have their defaults."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name in names:
+        if getattr(config, name) != defaults[name]:
+            raise ConfigError(f"{name} must be {defaults[name]!r} {because}")
+
+
+def named_penalties(text: str) -> list[Penalty]:
+    """Make the penalties of ``name:weight,name:weight``, none for ""; ConfigError lists what exists."""
+    found = []
+    for part in text.split(",") if text else ():
+        name, _, weight = part.strip().partition(":")
+        if name not in PENALTIES:
+            raise ConfigError(f"unknown penalty {name!r}; there are: {', '.join(PENALTIES)}")
+        try:
+            number = float(weight)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise ConfigError(f"penalty must be {name}:WEIGHT with a positive number, got {part.strip()!r}")
+        found.append(get_penalty(name, number))
+    return found
+
+
 @dataclass
 class AdversarialConfig(TrainConfig):
     """Settings that GANs have in common."""
 
     loss: str = setting("non_saturating", "the pair of losses, of fastgan.losses")
+    penalty: str = setting(
+        "",
+        "penalties, of fastgan.penalties, in place of the recipe's own: name:weight, commas between several",
+    )
     conditional: bool = setting(False, "condition both networks on the data's labels")
     latent_dim: int = setting(128, "length of the noise vector")
     g_lr: float = setting(2e-4, "learning rate of the generator")
@@ -86,6 +120,7 @@ class AdversarialConfig(TrainConfig):
         check_betas(self, "beta1", "beta2")
         if self.loss not in LOSSES:
             raise ConfigError(f"unknown loss {self.loss!r}; there are: {', '.join(LOSSES)}")
+        named_penalties(self.penalty)
 
 
 class AdversarialRecipe(Recipe):
@@ -108,13 +143,13 @@ class AdversarialRecipe(Recipe):
         """Build the generator and the discriminator."""
 
     def penalties(self) -> Sequence[Penalty]:
-        """Penalties on the discriminator's input gradient: none."""
+        """Penalties on the discriminator's input gradient where the settings name none: none."""
         return ()
 
     def networks(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
         """See ``Recipe.networks``."""
         generator, discriminator = self.build(layers)
-        return generator, layers.penalize(discriminator, self.penalties())
+        return generator, layers.penalize(discriminator, named_penalties(self.config.penalty) or self.penalties())
 
     def optimizers(self, generator: nn.Module, discriminator: nn.Module) -> tuple[Optimizer, Optimizer]:
         """See ``Recipe.optimizers``."""

@@ -29,6 +29,7 @@ from .adversarial import (
     check_image_size,
     check_not_negative,
     check_positive,
+    check_unused,
 )
 from .config import ConfigError, setting
 from .recipe import Evaluator
@@ -60,6 +61,8 @@ class ProGANConfig(AdversarialConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.penalty:
+            check_unused(self, f"with penalty={self.penalty}, which has its own weights", "penalty_weight")
         check_positive(self, "channels", "channel_base", "phase_steps", "penalty_weight")
         check_image_size(self, *_SIZES)
         if self.first_size not in _SIZES or self.first_size > self.image_size:

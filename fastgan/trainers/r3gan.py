@@ -19,7 +19,14 @@ from fastgan.models.r3gan import R3GANDiscriminator, R3GANGenerator, r3gan_width
 from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, R2, Penalty
 
-from .adversarial import AdversarialConfig, AdversarialRecipe, check_betas, check_image_size, check_positive
+from .adversarial import (
+    AdversarialConfig,
+    AdversarialRecipe,
+    check_betas,
+    check_image_size,
+    check_positive,
+    check_unused,
+)
 from .config import ConfigError, setting
 
 __all__ = ["R3GAN", "R3GANConfig"]
@@ -51,6 +58,7 @@ class R3GANConfig(AdversarialConfig):
         if r3gan_widths(self.channels, self.image_size)[-1] % 8 or self.channels % 8:
             raise ConfigError(f"channels must be a multiple of 8 at every resolution, got {self.channels}")
         check_betas(self, "final_beta2")
+        check_unused(self, "for r3gan, whose R1 and R2 follow a schedule: set gamma and final_gamma", "penalty")
 
 
 class R3GAN(AdversarialRecipe):
