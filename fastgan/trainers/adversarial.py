@@ -24,6 +24,7 @@ from .recipe import Recipe
 __all__ = [
     "AdversarialConfig",
     "AdversarialRecipe",
+    "check_batch_norm",
     "check_betas",
     "check_groups",
     "check_image_size",
@@ -61,6 +62,14 @@ def check_betas(config: TrainConfig, *names: str) -> None:
     for name in names:
         if not 0 <= getattr(config, name) < 1:
             raise ConfigError(f"{name} must be in [0, 1), got {getattr(config, name)}")
+
+
+def check_batch_norm(config: TrainConfig) -> None:
+    """ConfigError unless batch norm sees two images or more at a time, which it needs where they have one pixel."""
+    # fastgan's takes its statistics over all processes.
+    together = config.batch_size // config.accumulate * (1 if config.stock else config.processes)
+    if together < 2:
+        raise ConfigError(f"batch_size / accumulate must be at least 2 for batch norm, got {together}")
 
 
 def check_groups(config: TrainConfig, group_size: int) -> None:
