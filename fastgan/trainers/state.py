@@ -113,7 +113,10 @@ def check_run(meta: Any, recipe: str, config: TrainConfig, world_size: int, data
     if meta["world_size"] != world_size:
         raise CheckpointError(f"{where}: made by {meta['world_size']} processes, this run has {world_size}")
     if meta["data"] != data:
-        raise CheckpointError(f"{where}: {config.data} has changed since, from {meta['data']} to {data}")
+        # Its name or place may change, what it holds may not.
+        name = meta["config"].get("data")
+        change = "has changed since," if name == config.data else f"is not what {name} was,"
+        raise CheckpointError(f"{where}: {config.data} {change} from {meta['data']} to {data}")
 
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -18,7 +21,7 @@ from fastgan.trainers import checkpoint
 from fastgan.trainers.checkpoint import CheckpointError
 from fastgan.trainers.config import ConfigError
 from fastgan.trainers.loop import Trainer
-from fastgan.trainers.run import start
+from fastgan.trainers.run import resolve, run_config, start
 from fastgan.trainers.sngan import SNGAN
 from fastgan.trainers.state import optimizer_state
 
@@ -184,6 +187,24 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     np.savez(archive, images=images)
     with pytest.raises(CheckpointError, match=r"data\.npz has changed since, from \(8, 1, 32, 32\) "):
         tiny_trainer(data=str(archive), conditional=False).load(path)
+
+
+def test_data_may_move(tmp_path: Path) -> None:
+    """To another path, whatever its name; other images of the same names and sizes are refused."""
+    for index in range(8):
+        (tmp_path / "a" / "one").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (9 * index, 80, 0)).save(tmp_path / "a" / "one" / f"{index}.bmp")
+    console, out = Console(quiet=True), tmp_path / "run"
+    start(SNGAN, tiny_config(steps=1, data=str(tmp_path / "a")), out, resume=False, console=console)
+    (tmp_path / "a").rename(tmp_path / "b")
+    recipe, config = resolve("sngan", out, None, {"steps": 2, "data": str(tmp_path / "b")}, resume=True)
+    assert start(recipe, config, out, resume=True, console=console).step == 2
+    assert run_config(out)[1].data == str(tmp_path / "b")
+    shutil.copytree(tmp_path / "b", tmp_path / "c")
+    Image.new("RGB", (32, 32), (9, 80, 1)).save(tmp_path / "c" / "one" / "1.bmp")
+    with pytest.raises(CheckpointError, match=r"/c is not what .*/b was, from 8 files .* to 8 files"):
+        start(recipe, dataclasses.replace(config, data=str(tmp_path / "c")), out, resume=True, console=console)
+    assert run_config(out)[1].data == str(tmp_path / "b")
 
 
 def test_newest_are_kept_and_metadata_is_json(tmp_path: Path) -> None:
