@@ -1,7 +1,8 @@
 """Penalties on a discriminator's input gradient: where they look, and what they ask of the gradient there.
 
 A penalty is an object that is called with gradients ``[N, ...]``, one for each sample, and returns a scalar.
-:class:`fastgan.nn.PenalizedDiscriminator` and :func:`fastgan.functional.gradient_penalty` find the gradients.
+:class:`fastgan.nn.PenalizedDiscriminator` and :func:`fastgan.functional.gradient_penalty` find the gradients;
+:func:`get` makes a penalty by its name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fastgan.ops import checks
 
 __all__ = [
     "DRAGAN",
+    "PENALTIES",
     "POINTS",
     "R1",
     "R2",
@@ -25,6 +27,7 @@ __all__ = [
     "ApproximateR1",
     "Penalty",
     "ZeroCentered",
+    "get",
     "interpolate",
     "per_sample_norm",
     "perturb",
@@ -302,6 +305,42 @@ class ApproximateR1(R1):
         """The penalty for outputs at the samples and at their neighbours; of several a sample, their sums."""
         difference = (neighbours - outputs).flatten(1).sum(1) if outputs.dim() > 1 else neighbours - outputs
         return self.every * self.of_norms(difference / self.sigma).mean()
+
+
+#: Every penalty by name; each takes its weight first.
+PENALTIES: dict[str, Callable[[float], Penalty]] = {
+    "r1": R1,
+    "r2": R2,
+    "zero_centered": ZeroCentered,
+    "wgan_gp": WGANGP,
+    "wgan_lp": WGANLP,
+    "dragan": DRAGAN,
+    "approximate_r1": ApproximateR1,
+}
+
+
+def get(name: str, weight: float = 10.0) -> Penalty:
+    """The penalty called `name`.
+
+    Parameters
+    ----------
+    name : str
+        r1, r2, zero_centered, wgan_gp, wgan_lp, dragan or approximate_r1.
+    weight : float, default 10
+        Its γ or λ; everything else has its default.
+
+    Returns
+    -------
+    Penalty
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    """
+    if name not in PENALTIES:
+        raise ValueError(f"penalties.get: name must be one of {', '.join(PENALTIES)}, got {name!r}")
+    return PENALTIES[name](weight)
 
 
 def _number(penalty: Penalty, argument: str, given: float) -> float:

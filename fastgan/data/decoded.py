@@ -20,7 +20,10 @@ from .decode import need_pillow, square
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["DecodedData"]
+__all__ = ["PROBES", "DecodedData"]
+
+#: How many images' bytes a fingerprint looks at.
+PROBES = 16
 
 
 class DecodedData(ABC):

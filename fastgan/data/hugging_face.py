@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .base import ArrayData, DataError, ImageData
 from .decode import need_pillow, square
-from .decoded import DecodedData
+from .decoded import PROBES, DecodedData
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["PREFIX", "HuggingFaceData", "open_hugging_face"]
 
 PREFIX = "hf:"
-#: How many images the fingerprint looks at.
-_PROBES = 16
 
 
 class HuggingFaceData(DecodedData):
@@ -74,7 +72,7 @@ class HuggingFaceData(DecodedData):
     def fingerprint(self) -> str:
         """Number of the images, CRC-32 of all labels and of some images' bytes."""
         checksum = 0 if self._labels is None else zlib.crc32(self._labels.numpy().data)
-        for index in range(0, len(self), max(1, len(self) // _PROBES)):
+        for index in range(0, len(self), max(1, len(self) // PROBES)):
             checksum = zlib.crc32(_bytes(self._rows[index][self._column]), checksum)
         return f"{len(self)} rows {checksum:08x}"
 

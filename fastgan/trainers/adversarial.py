@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ from torch.optim import Adam, Optimizer
 
 from fastgan.losses import LOSSES, get
 from fastgan.models.layers import Layers
-from fastgan.penalties import Penalty
+from fastgan.penalties import PENALTIES, Penalty
+from fastgan.penalties import get as get_penalty
 
 from .config import ConfigError, TrainConfig, setting
 from .recipe import Recipe
@@ -21,11 +24,14 @@ from .recipe import Recipe
 __all__ = [
     "AdversarialConfig",
     "AdversarialRecipe",
+    "check_batch_norm",
     "check_betas",
     "check_groups",
     "check_image_size",
     "check_not_negative",
     "check_positive",
+    "check_unused",
+    "named_penalties",
 ]
 
 
@@ -58,6 +64,14 @@ def check_betas(config: TrainConfig, *names: str) -> None:
             raise ConfigError(f"{name} must be in [0, 1), got {getattr(config, name)}")
 
 
+def check_batch_norm(config: TrainConfig) -> None:
+    """ConfigError unless batch norm sees two images or more at a time, which it needs where they have one pixel."""
+    # fastgan's takes its statistics over all processes.
+    together = config.batch_size // config.accumulate * (1 if config.stock else config.processes)
+    if together < 2:
+        raise ConfigError(f"batch_size / accumulate must be at least 2 for batch norm, got {together}")
+
+
 def check_groups(config: TrainConfig, group_size: int) -> None:
     """ConfigError unless a part of a batch is one that ``MinibatchStdDev(group_size)`` takes, and of two or more."""
     part = config.batch_size // config.accumulate
@@ -68,11 +82,40 @@ def check_groups(config: TrainConfig, group_size: int) -> None:
         )
 
 
+def check_unused(config: TrainConfig, because: str, *names: str) -> None:
+    """ConfigError unless the settings called ``names``, which nothing would use, have their defaults."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name in names:
+        if getattr(config, name) != defaults[name]:
+            raise ConfigError(f"{name} must be {defaults[name]!r} {because}")
+
+
+def named_penalties(text: str) -> list[Penalty]:
+    """Make the penalties of ``name:weight,name:weight``, none for ""; ConfigError lists what exists."""
+    found = []
+    for part in text.split(",") if text else ():
+        name, _, weight = part.strip().partition(":")
+        if name not in PENALTIES:
+            raise ConfigError(f"unknown penalty {name!r}; there are: {', '.join(PENALTIES)}")
+        try:
+            number = float(weight)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise ConfigError(f"penalty must be {name}:WEIGHT with a positive number, got {part.strip()!r}")
+        found.append(get_penalty(name, number))
+    return found
+
+
 @dataclass
 class AdversarialConfig(TrainConfig):
     """Settings that GANs have in common."""
 
     loss: str = setting("non_saturating", "the pair of losses, of fastgan.losses")
+    penalty: str = setting(
+        "",
+        "penalties, of fastgan.penalties, in place of the recipe's own: name:weight, commas between several",
+    )
     conditional: bool = setting(False, "condition both networks on the data's labels")
     latent_dim: int = setting(128, "length of the noise vector")
     g_lr: float = setting(2e-4, "learning rate of the generator")
@@ -86,6 +129,7 @@ class AdversarialConfig(TrainConfig):
         check_betas(self, "beta1", "beta2")
         if self.loss not in LOSSES:
             raise ConfigError(f"unknown loss {self.loss!r}; there are: {', '.join(LOSSES)}")
+        named_penalties(self.penalty)
 
 
 class AdversarialRecipe(Recipe):
@@ -108,13 +152,13 @@ class AdversarialRecipe(Recipe):
         """Build the generator and the discriminator."""
 
     def penalties(self) -> Sequence[Penalty]:
-        """Penalties on the discriminator's input gradient: none."""
+        """Penalties on the discriminator's input gradient where the settings name none: none."""
         return ()
 
     def networks(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
         """See ``Recipe.networks``."""
         generator, discriminator = self.build(layers)
-        return generator, layers.penalize(discriminator, self.penalties())
+        return generator, layers.penalize(discriminator, named_penalties(self.config.penalty) or self.penalties())
 
     def optimizers(self, generator: nn.Module, discriminator: nn.Module) -> tuple[Optimizer, Optimizer]:
         """See ``Recipe.optimizers``."""

@@ -50,7 +50,7 @@ def setting(default: _T, help: str, *, free: bool = False) -> _T:
 class TrainConfig:
     """What every recipe has; a recipe's own dataclass adds to it."""
 
-    data: str = setting("fashion-mnist", "name of a data set, or path of a folder or .npz file")
+    data: str = setting("fashion-mnist", "name of a data set, or path of a folder or .npz file", free=True)
     image_size: int = setting(32, "height and width the images are brought to")
     steps: int = setting(10_000, "generator updates in the whole run", free=True)
     batch_size: int = setting(64, "images a process uses in one update")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from . import checkpoint
+from .processes import anywhere
 
 if TYPE_CHECKING:
     from .loop import Trainer
@@ -19,7 +19,7 @@ __all__ = ["explain_non_finite"]
 
 
 def explain_non_finite(trainer: Trainer, step: int, checkpoints: Path) -> str:
-    """Say what was not finite first when the loss at ``step`` was not, and which checkpoint is the last good one.
+    """Say what was not finite first when a loss or weight at ``step`` was not, and which checkpoint is the last good.
 
     Training repeats itself exactly: the run is built anew from its last checkpoint, or from its start, and brought to
     that step. All processes must call this.
@@ -29,7 +29,7 @@ def explain_non_finite(trainer: Trainer, step: int, checkpoints: Path) -> str:
     trainer : Trainer
         The run, whose networks may hold nothing but NaN by now.
     step : int
-        Steps done, the one with the loss that is not finite included.
+        Steps done, the one with what is not finite included.
     checkpoints : Path
         The folder of its checkpoints.
 
@@ -53,17 +53,14 @@ def explain_non_finite(trainer: Trainer, step: int, checkpoints: Path) -> str:
             if suspect and not found and not all(loss.isfinite() for loss in losses.values()):
                 found.append("the loss itself, of finite outputs")
             # The processes end this together, for none can take a step alone.
-            if suspect and _anywhere(again, bool(found)) and not found:
+            if suspect and anywhere(again.fabric, bool(found)) and not found:
                 found.append("in another process")
+        if not found and (name := again.find_non_finite()):
+            found.append(f"{name}, of finite gradients")
         place = f"the first that is not finite is {found[0]}, in step {again.step}" if found else "it did not recur"
     except (RuntimeError, checkpoint.CheckpointError) as error:  # memory for a second trainer, say
         place = f"the layer was not found ({error})"
     return f"{place}; {good}"
-
-
-def _anywhere(trainer: Trainer, here: bool) -> bool:
-    flag = torch.tensor(float(here), device=trainer.fabric.device)
-    return bool(cast(Tensor, trainer.fabric.all_reduce(flag, reduce_op="max")))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from fastgan.data import ImageData
 from fastgan.models.gan import MLPDiscriminator, MLPGenerator
 from fastgan.models.layers import Layers
 
-from .adversarial import AdversarialConfig, AdversarialRecipe, check_betas, check_positive
+from .adversarial import AdversarialConfig, AdversarialRecipe, check_betas, check_positive, check_unused
 from .config import ConfigError, setting
 from .recipe import Evaluator
 
@@ -54,6 +54,11 @@ class GANConfig(AdversarialConfig):
             raise ConfigError(f"lr_decay must be at least 1, got {self.lr_decay}")
         if self.optimizer not in ("sgd", "adam"):
             raise ConfigError(f"unknown optimizer {self.optimizer!r}; there are: sgd, adam")
+        if self.optimizer == "sgd":
+            check_unused(self, "with optimizer=sgd: set momentum and final_momentum", "beta1", "beta2")
+        else:
+            sgds = ("momentum", "final_momentum", "momentum_steps", "lr_decay")
+            check_unused(self, "with optimizer=adam: set beta1, beta2, g_lr and d_lr", *sgds)
         if self.metric_every and self.held_out < 4:
             raise ConfigError(f"held_out must be at least 4 for a log-likelihood, got {self.held_out}")
 

@@ -1,7 +1,8 @@
-"""The Fréchet distance of networks that grow: at the size that their images have."""
+"""When networks grow, and their Fréchet distance: at the size that their images have."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,13 +13,48 @@ from fastgan import features
 from fastgan.data import ImageData
 from fastgan.models.progan import Growth
 
+from .adversarial import check_image_size
+from .config import ConfigError
 from .evaluate import FrechetEvaluator
 from .images import to_uint8
 
 if TYPE_CHECKING:
-    from .progan import ProGAN
+    from .progan import ProGAN, ProGANConfig
 
-__all__ = ["GrowthEvaluator"]
+__all__ = ["GrowthEvaluator", "check_sizes", "growth_at"]
+
+_SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+def check_sizes(config: ProGANConfig) -> None:
+    """ConfigError unless images can grow from the settings' first size to their last one."""
+    check_image_size(config, *_SIZES)
+    if config.first_size not in _SIZES or config.first_size > config.image_size:
+        raise ConfigError(
+            f"first_size must be a power of 2 from 4 to image_size {config.image_size}, got {config.first_size}"
+        )
+
+
+def growth_at(step: int, phase_steps: int, first_size: int, last_size: int) -> float:
+    """How far networks have grown at ``step``: each size after the first is faded in, then trained.
+
+    Parameters
+    ----------
+    step : int
+        From 0.
+    phase_steps : int
+        Steps of a fade, and of the training of a size.
+    first_size, last_size : int
+        Height and width of images, powers of 2.
+
+    Returns
+    -------
+    float
+        A value of ``Growth``.
+    """
+    phase, rest = divmod(step, phase_steps)
+    faded = phase // 2 + (rest / phase_steps if phase % 2 else 0)
+    return min(math.log2(first_size) - 2 + faded, math.log2(last_size) - 2)
 
 
 class GrowthEvaluator:

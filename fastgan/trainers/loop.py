@@ -21,7 +21,7 @@ from .config import TrainConfig
 from .diagnose import explain_non_finite
 from .ema import Ema
 from .joint import joint_draws
-from .processes import share_statistics, watch_processes
+from .processes import anywhere, share_statistics, watch_processes
 from .recipe import Recipe, check_no_discriminator
 from .sharded import shard
 from .unrolled import check_unrolled, unrolled_loss
@@ -38,7 +38,10 @@ _MOST_UNCHECKED = 256
 
 
 class NonFiniteLossError(FloatingPointError):
-    """A loss that is NaN or infinite, at ``step``: the run stops before it saves anything made from it."""
+    """A loss at ``step``, or a weight or moment after it, that is NaN or infinite.
+
+    The run stops before it saves anything made from it.
+    """
 
     def __init__(self, message: str, step: int) -> None:
         super().__init__(message)
@@ -210,6 +213,21 @@ class Trainer:
             raise NonFiniteLossError(f"{name} is {values[row, column].item()} at step {step}", step)
         self._unchecked.clear()
 
+    def find_non_finite(self) -> str | None:
+        """Name what of the networks and optimisers holds NaN or infinity, None where all is finite.
+
+        All processes must call this, and all get a name where one does.
+        """
+        name = state.first_non_finite(self._tensors()[0])
+        return (name or "a weight of another process") if anywhere(self.fabric, name is not None) else None
+
+    def check_finite(self) -> None:
+        """Raise NonFiniteLossError as ``check_losses`` does, or if what the last step made is not finite."""
+        self.check_losses()
+        # Finite losses do not show what their gradients have made of the weights.
+        if name := self.find_non_finite():
+            raise NonFiniteLossError(f"{name} is not finite after step {self.step}", self.step)
+
     def average(self) -> nn.Module:
         """The moving average, whole; where it is sharded, a copy that all processes must call for."""
         if not self.config.fsdp:
@@ -241,9 +259,8 @@ class Trainer:
         optimizers = {"g_optimizer": self.g_optimizer.optimizer}
         return optimizers if self.d_optimizer is None else optimizers | {"d_optimizer": self.d_optimizer.optimizer}
 
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint; every process must call this, the first one writes."""
-        self.check_losses()
+    def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors of networks and optimisers, whole, and the optimisers' numbers; all processes must call this."""
         tensors: dict[str, Tensor] = {}
         for prefix, module in self._modules().items():
             tensors |= state.module_tensors(prefix, module)
@@ -251,6 +268,12 @@ class Trainer:
         for prefix, optimizer in self._optimizers().items():
             part, optimizers[prefix] = state.optimizer_state(prefix, optimizer)
             tensors |= part
+        return tensors, optimizers
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint of finite numbers; every process must call this, the first one writes."""
+        self.check_finite()
+        tensors, optimizers = self._tensors()
         for name, own in state.rng_state(self.fabric.device).items():
             states = cast(Tensor, self.fabric.all_gather(own.to(self.fabric.device)))
             tensors[name] = states.view(self.fabric.world_size, -1)
@@ -320,12 +343,16 @@ class Trainer:
             if due(c.log_every) or last:
                 self.check_losses()
                 reporter.scalars(self.step, {name: loss.item() for name, loss in losses.items()})
-            # All processes make what the first one shows, which the others would wait for.
-            if due(c.sample_every) or (c.sample_every and last):
+            shown = due(c.sample_every) or (c.sample_every and last)
+            measured = metric is not None and due(c.metric_every)
+            if shown or measured:
+                self.check_finite()
+            if shown:
+                # All processes make what the first one shows, which the others would wait for.
                 picture = self.picture(64, seed=0)
                 if self.fabric.is_global_zero:
                     reporter.images(self.step, picture)
-            if metric is not None and due(c.metric_every):
+            if metric is not None and measured:
                 average = self.average()
                 if self.fabric.is_global_zero:
                     reporter.metric(self.step, self.recipe.metric, metric(average))

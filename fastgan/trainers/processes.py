@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
-    "ProcessLostError", "first_process", "launch", "make_fabric", "share_statistics", "torchrun", "watch_processes",
+    "ProcessLostError", "anywhere", "first_process", "launch", "make_fabric", "share_statistics", "torchrun",
+    "watch_processes",
 ]  # fmt: skip
 
 _BROKEN_CONNECTIONS = ("gloo", "Gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
@@ -70,6 +71,15 @@ def launch(fabric: Fabric) -> None:
     fabric.launch()
     if fabric.world_size > 1:
         atexit.register(_leave)
+
+
+def anywhere(fabric: Fabric, here: bool) -> bool:
+    """Whether it is true in any process; all must call this."""
+    import torch
+
+    if fabric.world_size == 1:
+        return here
+    return bool(fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="max"))
 
 
 class ProcessLostError(RuntimeError):

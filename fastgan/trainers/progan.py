@@ -26,16 +26,15 @@ from .adversarial import (
     AdversarialConfig,
     AdversarialRecipe,
     check_groups,
-    check_image_size,
     check_not_negative,
     check_positive,
+    check_unused,
 )
 from .config import ConfigError, setting
+from .growth import GrowthEvaluator, check_sizes, growth_at
 from .recipe import Evaluator
 
 __all__ = ["ProGAN", "ProGANConfig"]
-
-_SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass
@@ -60,12 +59,10 @@ class ProGANConfig(AdversarialConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.penalty:
+            check_unused(self, f"with penalty={self.penalty}, which has its own weights", "penalty_weight")
         check_positive(self, "channels", "channel_base", "phase_steps", "penalty_weight")
-        check_image_size(self, *_SIZES)
-        if self.first_size not in _SIZES or self.first_size > self.image_size:
-            raise ConfigError(
-                f"first_size must be a power of 2 from 4 to image_size {self.image_size}, got {self.first_size}"
-            )
+        check_sizes(self)
         if self.channel_base < self.image_size:
             raise ConfigError(f"channel_base must be at least image_size {self.image_size}, got {self.channel_base}")
         check_not_negative(self, "drift_weight")
@@ -112,11 +109,9 @@ class ProGAN(AdversarialRecipe):
         return (penalties.WGANGP(self.config.penalty_weight),)
 
     def growth_at(self, step: int) -> float:
-        """How far the networks have grown at ``step``: each size after the first is faded in, then trained."""
-        first, last = (math.log2(size) - 2 for size in (self.config.first_size, self.config.image_size))
-        phase, rest = divmod(step, self.config.phase_steps)
-        faded = phase // 2 + (rest / self.config.phase_steps if phase % 2 else 0)
-        return min(first + faded, last)
+        """How far the networks have grown at ``step``."""
+        c = self.config
+        return growth_at(step, c.phase_steps, c.first_size, c.image_size)
 
     def prepare(self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module) -> None:
         """See ``Recipe.prepare``: the networks grow. Adam forgets as a fade begins and ends, as the authors' does."""
@@ -149,6 +144,4 @@ class ProGAN(AdversarialRecipe):
 
     def evaluator(self, data: ImageData, held_out: ImageData | None, samples: int, device: torch.device) -> Evaluator:
         """See ``Recipe.evaluator``: at the resolution of the time."""
-        from .growth import GrowthEvaluator
-
         return GrowthEvaluator(self, data, samples, device)

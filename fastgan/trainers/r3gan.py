@@ -19,7 +19,14 @@ from fastgan.models.r3gan import R3GANDiscriminator, R3GANGenerator, r3gan_width
 from fastgan.nn import PenalizedDiscriminator
 from fastgan.penalties import R1, R2, Penalty
 
-from .adversarial import AdversarialConfig, AdversarialRecipe, check_betas, check_image_size, check_positive
+from .adversarial import (
+    AdversarialConfig,
+    AdversarialRecipe,
+    check_betas,
+    check_image_size,
+    check_positive,
+    check_unused,
+)
 from .config import ConfigError, setting
 
 __all__ = ["R3GAN", "R3GANConfig"]
@@ -38,7 +45,7 @@ class R3GANConfig(AdversarialConfig):
     latent_dim: int = setting(64, "length of the noise vector")
     channels: int = setting(768, "width up to 32 x 32 pixels, halved at each further doubling; a multiple of 8")
     blocks: int = setting(2, "residual blocks at each resolution")
-    burn_in: int = setting(39_000, "steps in which the learning rates, beta2 and gamma reach their final values")
+    burn_in: int = setting(39_000, "steps in which learning rates, beta2, gamma and ema_decay reach their final values")
     final_lr: float = setting(5e-5, "both learning rates after the burn-in")
     final_beta2: float = setting(0.99, "Adam's second decay after the burn-in")
     gamma: float = setting(0.05, "weight of R1 and R2 at the start")
@@ -51,6 +58,7 @@ class R3GANConfig(AdversarialConfig):
         if r3gan_widths(self.channels, self.image_size)[-1] % 8 or self.channels % 8:
             raise ConfigError(f"channels must be a multiple of 8 at every resolution, got {self.channels}")
         check_betas(self, "final_beta2")
+        check_unused(self, "for r3gan, whose R1 and R2 follow a schedule: set gamma and final_gamma", "penalty")
 
 
 class R3GAN(AdversarialRecipe):
@@ -81,17 +89,17 @@ class R3GAN(AdversarialRecipe):
         """See ``AdversarialRecipe.penalties``: on real and on generated images."""
         return R1(self.config.gamma), R2(self.config.gamma)
 
+    def ema_decay(self, step: int) -> float:
+        """See ``Recipe.ema_decay``: the average's half-life grows from 0 during the burn-in, by the same cosine."""
+        c, grown = self.config, 1 - self._rest(step)
+        return 0.0 if step < c.ema_start or not grown else c.ema_decay ** (1 / grown)
+
     def _rest(self, step: int) -> float:
-        """The part of the burn-in's change that is still to come: half a period of a cosine, from 1 to 0."""
+        """What is left at ``step`` of the way from the first values to the final ones: half a period of a cosine."""
         return (1 + math.cos(math.pi * min(step / self.config.burn_in, 1))) / 2
 
-    def ema_decay(self, step: int) -> float:
-        """See ``Recipe.ema_decay``: the average's half-life grows from 0 to its final value."""
-        rest = self._rest(step)
-        return 0.0 if step < self.config.ema_start or rest == 1 else self.config.ema_decay ** (1 / (1 - rest))
-
     def prepare(self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module) -> None:
-        """See ``Recipe.prepare``: half a period of a cosine leads from the first values to the final ones."""
+        """See ``Recipe.prepare``: learning rates, beta2 and gamma go from the first values to the final ones."""
         c, rest = self.config, self._rest(step)
 
         def between(first: float, final: float) -> float:

@@ -139,10 +139,13 @@ class Recipe(ABC):
     def ema_decay(self, step: int) -> float:
         """Weight of the past in the generator's moving average at update number ``step`` (from 0).
 
-        Before ``ema_start`` there is no average, the copy is the generator. The first steps use ``(1 + step) / (10 +
-        step)`` where that is less, so that the random start is forgotten soon.
+        Before ``ema_start`` there is no average, the copy is the generator. Where it starts at once, the first steps
+        use ``(1 + step) / (10 + step)`` if that is less, so that the random start is forgotten soon.
         """
-        return 0.0 if step < self.config.ema_start else min(self.config.ema_decay, (1 + step) / (10 + step))
+        c = self.config
+        if c.ema_start:
+            return 0.0 if step < c.ema_start else c.ema_decay
+        return min(c.ema_decay, (1 + step) / (10 + step))
 
     def evaluator(self, data: ImageData, held_out: ImageData | None, samples: int, device: torch.device) -> Evaluator:
         """Make what measures the generator during training, ``metric``: here on ``samples`` images a side of ``data``.

@@ -109,6 +109,8 @@ def _start(trainer: Trainer, recipe: type[Recipe], out: Path, *, resume: bool, c
     path = checkpoint.latest(out / "checkpoints") if resume else None
     if path is not None:
         trainer.load(path)
+        if trainer.step > trainer.config.steps:
+            raise ConfigError(f"{path}: {trainer.step} steps are done already, more than steps={trainer.config.steps}")
         if first:
             console.print(f"resumed {path}", highlight=False)
     if first:

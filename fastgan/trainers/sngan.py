@@ -64,13 +64,15 @@ class SNGAN(AdversarialRecipe):
         return generator, SNGANDiscriminator(c.d_channels, self.image_channels, self.num_classes, layers)
 
     def networks(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
-        """See ``Recipe.networks``; there is no penalty."""
-        return self.build(layers)
+        """See ``Recipe.networks``; there is no penalty unless the settings name one."""
+        return super().networks(layers) if self.config.penalty else self.build(layers)
 
     def discriminator_loss(
         self, discriminator: nn.Module, generator: nn.Module, images: Tensor, labels: Tensor | None
     ) -> Tensor:
-        """See ``Recipe.discriminator_loss``; one batch of both kinds, for one power iteration."""
+        """See ``Recipe.discriminator_loss``; without a penalty, one batch of both kinds, for one power iteration."""
+        if self.config.penalty:
+            return super().discriminator_loss(discriminator, generator, images, labels)
         n = len(images)
         latent, fake_labels = self._noise(n, images.device)
         with torch.no_grad():

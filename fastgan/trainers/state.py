@@ -13,8 +13,8 @@ from .config import TrainConfig, frozen_differences
 from .sharded import like, whole
 
 __all__ = [
-    "check_module", "check_optimizer", "check_rng", "check_run", "load_module", "load_optimizer", "module_tensors",
-    "optimizer_state", "rng_state", "set_rng_state",
+    "check_module", "check_optimizer", "check_rng", "check_run", "first_non_finite", "load_module", "load_optimizer",
+    "module_tensors", "optimizer_state", "rng_state", "set_rng_state",
 ]  # fmt: skip
 
 
@@ -55,6 +55,11 @@ def optimizer_state(prefix: str, optimizer: Optimizer) -> tuple[dict[str, Tensor
             else:
                 numbers.setdefault(str(index), {})[key] = value
     return tensors, {"groups": state["param_groups"], "numbers": numbers}
+
+
+def first_non_finite(tensors: dict[str, Tensor]) -> str | None:
+    """Name of the first tensor that holds NaN or infinity, None where all are finite."""
+    return next((name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()), None)
 
 
 def check_optimizer(
@@ -108,7 +113,10 @@ def check_run(meta: Any, recipe: str, config: TrainConfig, world_size: int, data
     if meta["world_size"] != world_size:
         raise CheckpointError(f"{where}: made by {meta['world_size']} processes, this run has {world_size}")
     if meta["data"] != data:
-        raise CheckpointError(f"{where}: {config.data} has changed since, from {meta['data']} to {data}")
+        # Its name or place may change, what it holds may not.
+        name = meta["config"].get("data")
+        change = "has changed since," if name == config.data else f"is not what {name} was,"
+        raise CheckpointError(f"{where}: {config.data} {change} from {meta['data']} to {data}")
 
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .adversarial import AdversarialConfig, check_groups, check_image_size, check_not_negative, check_positive
+from .adversarial import (
+    AdversarialConfig,
+    check_groups,
+    check_image_size,
+    check_not_negative,
+    check_positive,
+    check_unused,
+)
 from .config import ConfigError, TrainConfig, setting
 
 __all__ = ["StyleGAN2Config"]
@@ -62,6 +69,7 @@ class StyleGAN2Config(AdversarialConfig):
                 f"got {self.channel_max} and {self.channel_base}"
             )
         check_groups(self, self.stddev_group)
+        check_unused(self, "for stylegan2, whose R1 is lazy: set gamma and r1_every", "penalty")
         if not -1 <= self.ada_target <= 1 or self.ada_images < 1:
             raise ConfigError(
                 f"ada_target must be in [-1, 1] and ada_images at least 1, got {self.ada_target} and {self.ada_images}"

@@ -28,7 +28,9 @@ __all__ = ["TranslationConfig", "TranslationRecipe"]
 class TranslationConfig(TrainConfig):
     """Settings that translating recipes have in common."""
 
-    data: str = setting("emoji-styles", "name of a data set, or path of a folder or .npz file; its labels are domains")
+    data: str = setting(
+        "emoji-styles", "name of a data set, or path of a folder or .npz file; its labels are domains", free=True
+    )
     image_size: int = setting(128, "height and width the images are brought to")
     loss: str = setting("wasserstein", "the pair of losses, of fastgan.losses")
     flip: bool = setting(True, "mirror half of the images")

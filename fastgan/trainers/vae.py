@@ -19,7 +19,7 @@ from fastgan.models.likelihood import LIKELIHOODS
 from fastgan.models.vae import Autoencoder, MLPDecoder, MLPEncoder
 from fastgan.models.vaegan import ConvDecoder, ConvEncoder
 
-from .adversarial import check_positive
+from .adversarial import check_batch_norm, check_positive, check_unused
 from .bounds import BoundEvaluator, evidence_terms
 from .config import ConfigError, TrainConfig, setting
 from .recipe import Evaluator, Recipe
@@ -55,8 +55,12 @@ class VAEConfig(TrainConfig):
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}; there are: {', '.join(values)}")
-        if self.networks == "conv" and self.image_size % 8:
-            raise ConfigError(f"image_size must be a multiple of 8 for networks=conv, got {self.image_size}")
+        if self.networks == "conv":
+            check_batch_norm(self)
+            if self.image_size % 8:
+                raise ConfigError(f"image_size must be a multiple of 8 for networks=conv, got {self.image_size}")
+        if self.optimizer == "adam":
+            check_unused(self, "with optimizer=adam: it is adagrad's", "weight_decay")
         if self.metric_every and self.held_out < 2:
             raise ConfigError(f"held_out must be at least 2 to measure the bound, got {self.held_out}")
 

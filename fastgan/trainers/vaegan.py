@@ -19,7 +19,7 @@ from fastgan.models.layers import Layers
 from fastgan.models.likelihood import diagonal_normal
 from fastgan.models.vaegan import ConvDecoder, ConvEncoder, VAEGANAutoencoder, VAEGANDiscriminator
 
-from .adversarial import AdversarialConfig, AdversarialRecipe, check_positive
+from .adversarial import AdversarialConfig, AdversarialRecipe, check_batch_norm, check_positive, check_unused
 from .config import ConfigError, setting
 
 __all__ = ["VAEGAN", "VAEGANConfig"]
@@ -52,6 +52,8 @@ class VAEGANConfig(AdversarialConfig):
             raise ConfigError(f"image_size must be a multiple of 8, got {self.image_size}")
         if self.conditional:
             raise ConfigError("conditional=true is not for vaegan, whose networks take no labels")
+        check_batch_norm(self)
+        check_unused(self, "for vaegan, which judges real images and two kinds of fakes in one batch", "penalty")
         if self.channels % 2:
             raise ConfigError(f"channels must be even, got {self.channels}")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
-from .adversarial import check_positive
+from .adversarial import check_positive, check_unused
 from .config import setting
 from .dcgan import DCGAN, DCGANConfig
 
@@ -34,6 +34,7 @@ class WGANConfig(DCGANConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "clip")
+        check_unused(self, "for wgan, whose RMSprop has no such setting: set g_lr and d_lr", "beta1", "beta2")
 
 
 class WGAN(DCGAN):

@@ -18,7 +18,7 @@ from fastgan.models.layers import Layers
 from fastgan.models.sngan import SNGANGenerator
 from fastgan.models.wgan_gp import WGANGPCritic
 
-from .adversarial import AdversarialConfig, AdversarialRecipe, check_image_size, check_positive
+from .adversarial import AdversarialConfig, AdversarialRecipe, check_image_size, check_positive, check_unused
 from .config import ConfigError, setting
 
 __all__ = ["WGANGP", "WGANLP", "WGANGPConfig"]
@@ -39,6 +39,8 @@ class WGANGPConfig(AdversarialConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.penalty:
+            check_unused(self, f"with penalty={self.penalty}, which has its own weights", "penalty_weight")
         check_positive(self, "g_channels", "d_channels", "penalty_weight")
         check_image_size(self, 32)
         if self.conditional:

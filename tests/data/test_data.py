@@ -279,7 +279,11 @@ def test_fingerprints_follow_the_content(tmp_path: Path) -> None:
     renamed = open_data(str(moved)).fingerprint()
     with (moved / "a" / "0.png").open("ab") as file:
         file.write(b"longer")
-    assert len({before, renamed, open_data(str(moved)).fingerprint()}) == 3
+    longer = open_data(str(moved)).fingerprint()
+    content = bytearray((moved / "a" / "0.png").read_bytes())
+    content[-1] ^= 1
+    (moved / "a" / "0.png").write_bytes(content)
+    assert len({before, renamed, longer, open_data(str(moved)).fingerprint()}) == 4
 
 
 def test_folder_with_nothing_good(tmp_path: Path) -> None:

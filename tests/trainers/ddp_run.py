@@ -87,6 +87,16 @@ def main() -> None:
         assert ("another process" in str(error)) == (fabric.global_rank == 0), error
     else:
         raise AssertionError("a NaN went by")
+    # And so does one process's weight, before anything is written.
+    if fabric.global_rank:
+        next(again.generator.parameters()).data.fill_(torch.nan)
+    try:
+        again.save(path / "spoiled")
+    except NonFiniteLossError as error:
+        assert ("another process" in str(error)) == (fabric.global_rank == 0), error
+        assert not (path / "spoiled").exists()
+    else:
+        raise AssertionError("a weight that is NaN was saved")
     diagnose(fabric, path)
     print(f"process {fabric.global_rank} agrees")
 

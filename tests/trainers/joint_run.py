@@ -1,4 +1,4 @@
-"""Starts a second process, and in both trains each recipe some steps, and writes what became of it."""
+"""For torchrun: trains each recipe some steps, and writes what became of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.optim import SGD
 from fastgan.data import open_data
 from fastgan.trainers.loop import Trainer
 from fastgan.trainers.processes import launch, make_fabric
-from fastgan.trainers.recipe import find_recipe
+from fastgan.trainers.recipe import Recipe, find_recipe
 from fastgan.trainers.state import module_tensors
 from tests.trainers import tiny
 
@@ -42,15 +42,9 @@ def train(name: str, fabric: Fabric, **values: Any) -> dict[str, Tensor]:
                 for group, lr in zip(optimizer.param_groups, kept, strict=True):
                     group["lr"] = lr
 
-    settings: dict[str, Any] = {
-        "precision": "64-true",
-        "batch_size": BATCH // fabric.world_size,
-        "processes": fabric.world_size,
-    }
     if name == "stylegan2":
-        settings |= {"stddev_group": 1}  # a group is of one process's images
-    config = tiny.config(name, settings | values)
-    trainer = Trainer(Descending, config, open_data(config.data, image_size=config.image_size), fabric)
+        values["stddev_group"] = 1  # a group is of one process's images
+    trainer = _trainer(name, Descending, fabric, **values)
     for module in (m for network in trainer._modules().values() for m in network.modules()):
         if "StdDev" in type(module).__name__:
             module.group_size = 1  # a group is of one process's images
@@ -58,20 +52,40 @@ def train(name: str, fabric: Fabric, **values: Any) -> dict[str, Tensor]:
     for step in range(2):
         for key, loss in trainer.update().items():
             found[f"{key} {step}"] = fabric.all_reduce(loss, reduce_op="mean")
-    for key, module in trainer._modules().items():
-        found |= {name: t.clone() for name, t in module_tensors(key, module).items()}
-    return found
+    return found | _weights(trainer)
+
+
+def one_step(name: str, fabric: Fabric) -> dict[str, Tensor]:
+    """What the recipe's own optimisers and schedule make of a step."""
+    trainer = _trainer(name, find_recipe(name), fabric)
+    trainer.update()
+    return _weights(trainer)
+
+
+def _trainer(name: str, recipe: type[Recipe], fabric: Fabric, **values: Any) -> Trainer:
+    processes = fabric.world_size
+    settings = {"precision": "64-true", "batch_size": BATCH // processes, "processes": processes}
+    config = tiny.config(name, settings | values)
+    return Trainer(recipe, config, open_data(config.data, image_size=config.image_size), fabric)
+
+
+def _weights(trainer: Trainer) -> dict[str, Tensor]:
+    modules = trainer._modules().items()
+    return {name: t.clone() for key, module in modules for name, t in module_tensors(key, module).items()}
 
 
 def main() -> None:
     torch.set_default_dtype(torch.float64)
     torch.use_deterministic_algorithms(True)
     out, *cases = sys.argv[1:]
-    fabric = make_fabric("cpu", 2, "64-true", leaves_parameters_unused=True)
-    launch(fabric)
+    fabrics = {unused: make_fabric("cpu", 2, "64-true", leaves_parameters_unused=unused) for unused in (False, True)}
+    for fabric in fabrics.values():
+        launch(fabric)
     for case in cases:
         name, _, option = case.partition("+")
-        found = train(name, fabric, **OPTIONS[option])
+        fabric = fabrics[find_recipe(name).leaves_parameters_unused]
+        found = {f"own {key}": tensor for key, tensor in ({} if option else one_step(name, fabric)).items()}
+        found |= train(name, fabric, **OPTIONS[option])
         torch.save(found, Path(out) / f"{case}-{fabric.global_rank}.pt")
 
 

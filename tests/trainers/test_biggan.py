@@ -25,6 +25,8 @@ def test_paper_presets_are_the_published_ones() -> None:
     assert (config.latent_dim, config.embedding_dim, config.attention) == (120, 128, 64)
     assert (config.g_lr, config.d_lr, config.beta1, config.beta2, config.n_dis) == (5e-5, 2e-4, 0.0, 0.999, 2)
     assert (config.loss, config.orthogonal, config.ema_decay, config.standing_batches) == ("hinge", 1e-4, 0.9999, 100)
+    decay = BigGAN(config, 3, 1000).ema_decay
+    assert (decay(19_999), decay(20_000), decay(10**6)) == (0.0, 0.9999, 0.9999)
     deep = build_config(BigGANConfig, BigGAN.presets["deep"])
     assert (deep.deep, deep.latent_dim, deep.g_channels, deep.d_channels) == (True, 128, 128, 128)
 

@@ -12,6 +12,7 @@ from fastgan.trainers.recipe import find_preset, find_recipe, recipe_names
 from fastgan.trainers.run import resolve
 from fastgan.trainers.sngan import SNGAN, SNGANConfig
 
+from . import tiny
 from .runs import tiny_config, tiny_trainer
 
 
@@ -76,6 +77,42 @@ def test_bad_assignments(assignment: str, message: str) -> None:
 def test_bad_values(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         tiny_config(**values)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "message"),
+    [
+        ("wgan", {"beta1": 0.0}, "beta1 must be 0.5 for wgan, whose RMSprop has no such setting: set g_lr and d_lr"),
+        ("wgan", {"beta2": 0.9}, "beta2 must be 0.999 for wgan"),
+        ("gan", {"beta1": 0.5}, "beta1 must be 0.0 with optimizer=sgd: set momentum and final_momentum"),
+        *(
+            (
+                "gan",
+                {"optimizer": "adam", name: value},
+                f"{name} must be .* with optimizer=adam: set beta1, beta2, g_lr",
+            )
+            for name, value in (("momentum", 0.1), ("final_momentum", 0.1), ("momentum_steps", 9), ("lr_decay", 1.1))
+        ),
+        (
+            "vae",
+            {"optimizer": "adam", "weight_decay": 0.1},
+            "weight_decay must be .* with optimizer=adam: it is adagrad's",
+        ),
+    ],
+)
+def test_settings_that_nothing_uses_are_refused(recipe: str, values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_config(find_recipe(recipe).Config, values)
+
+
+@pytest.mark.parametrize("recipe", ["vae", "vaegan"])
+def test_batch_norm_of_single_numbers_needs_two_images(recipe: str) -> None:
+    one = {"batch_size": 1}
+    for values in (one, {"batch_size": 4, "accumulate": 4}, one | {"processes": 2, "stock": True}):
+        with pytest.raises(ConfigError, match="batch_size / accumulate must be at least 2 for batch norm, got 1"):
+            tiny.config(recipe, values)
+    tiny.config(recipe, batch_size=1, processes=2)
+    tiny.trainer(recipe, batch_size=2).update()
 
 
 def test_unknown_names_list_what_exists() -> None:

@@ -83,15 +83,19 @@ def test_recipes_that_cannot_be_sharded_say_so() -> None:
 @pytest.fixture(scope="module")
 def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("joint")
-    run_python(str(Path(__file__).with_name("joint_run.py")), str(out), *_CASES)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    run_python(*torchrun, str(Path(__file__).with_name("joint_run.py")), str(out), *_CASES)
     return out
 
 
 @pytest.mark.parametrize("case", _CASES)
 def test_two_processes_are_one_with_the_joint_batch(case: str, joint: Path) -> None:
-    """The losses' means, and all weights and buffers, to rounding in float64; the same bits in both processes."""
+    """The losses' means, and all weights and buffers, to rounding in float64; the same bits in both processes.
+
+    These also after a step of the recipe's own optimisers, whose steps may be large where a gradient is rounding.
+    """
     first, second = (torch.load(joint / f"{case}-{rank}.pt", weights_only=True) for rank in range(2))
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert all(torch.equal(first[key], second[key]) and first[key].isfinite().all() for key in first)
     torch.set_default_dtype(torch.float64)
     try:
         name, _, option = case.partition("+")
@@ -99,6 +103,6 @@ def test_two_processes_are_one_with_the_joint_batch(case: str, joint: Path) -> N
         one = train(name, Fabric(accelerator="cpu", devices=1, precision="64-true"), **values)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert one.keys() == first.keys()
+    assert one.keys() == {key for key in first if not key.startswith("own ")}
     for key, expected in one.items():
         torch.testing.assert_close(first[key], expected, rtol=1e-8, atol=1e-10, msg=lambda m, k=key: f"{k}: {m}")

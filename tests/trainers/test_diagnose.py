@@ -53,7 +53,8 @@ def _run(monkeypatch: pytest.MonkeyPatch, name: str, path: str, spoil: Callable,
         spoil(step, discriminator, path)
 
     monkeypatch.setattr(recipe, "prepare", spoiled)
-    trainer: Trainer = tiny.trainer(name, steps=9, log_every=9, metric_every=0, sample_every=0, n_dis=1, **values)
+    settings = {"steps": 9, "log_every": 9, "metric_every": 0, "sample_every": 0, "n_dis": 1} | values
+    trainer: Trainer = tiny.trainer(name, **settings)
     with (
         pytest.raises(NonFiniteLossError) as error,
         Reporter(out, 0, 9, trainer.images_per_step, enabled=True) as reporter,
@@ -77,6 +78,27 @@ def test_gradient_is_named_where_losses_show_it_later(monkeypatch: pytest.Monkey
     assert message.startswith("loss/generator is nan at step 5; ")
     assert "the first that is not finite is the gradient at the output of discriminator.blocks.2, in step 5" in message
     assert "there is no checkpoint yet" in message
+
+
+def test_weights_that_are_not_finite_are_not_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The checkpoint and a picture are due after the very step whose gradient is infinite, its losses in order."""
+    message = _run(
+        monkeypatch, "dcgan", "blocks.2", _spoil_gradient, tmp_path, checkpoint_every=5, keep_checkpoints=1,
+        schedule="simultaneous", steps=5, sample_every=5,
+    )  # fmt: skip
+    assert message.startswith("generator.") and "is not finite after step 5; the first that is not" in message
+    assert "is the gradient at the output of discriminator.blocks.2, in step 5" in message
+    assert not list(tmp_path.rglob("*.png")) and not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_moments_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    trainer = tiny.trainer("gan")
+    trainer.update()
+    moments = trainer.d_optimizer.optimizer.state
+    next(iter(moments.values()))["exp_avg_sq"][0] = torch.inf
+    with pytest.raises(NonFiniteLossError, match=r"^d_optimizer\.0\.exp_avg_sq is not finite after step 1$"):
+        trainer.save(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("most", [4, 5])

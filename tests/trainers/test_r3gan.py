@@ -32,7 +32,7 @@ def test_a_step_of_the_paper_preset() -> None:
 
 
 def test_schedule_is_a_cosine() -> None:
-    trainer = tiny.trainer("r3gan", burn_in=4)
+    trainer = tiny.trainer("r3gan", burn_in=4, ema_decay=0.999)
     for step, rest in ((0, 1.0), (1, (1 + math.cos(math.pi / 4)) / 2), (2, 0.5), (4, 0.0), (9, 0.0)):
         networks = trainer.g_optimizer.optimizer, trainer.d_optimizer.optimizer, trainer.discriminator.module
         trainer.recipe.prepare(step, *networks)
@@ -40,6 +40,8 @@ def test_schedule_is_a_cosine() -> None:
             (group,) = optimizer.param_groups
             assert group["lr"] == pytest.approx(5e-5 + (1e-3 - 5e-5) * rest)
             assert group["betas"] == pytest.approx((0.0, 0.99 - 0.09 * rest))
+        decay = 0.999 ** (1 / (1 - rest)) if step else 0.0
+        assert trainer.recipe.ema_decay(step) == pytest.approx(decay, abs=1e-12)
         assert [p.gamma for p in networks[2].penalties] == pytest.approx([0.005 + 0.045 * rest] * 2)
 
 

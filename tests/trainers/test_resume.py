@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from fastgan.trainers import checkpoint
 from fastgan.trainers.checkpoint import CheckpointError
+from fastgan.trainers.config import ConfigError
 from fastgan.trainers.loop import Trainer
+from fastgan.trainers.run import resolve, run_config, start
+from fastgan.trainers.sngan import SNGAN
 from fastgan.trainers.state import optimizer_state
 
-from .runs import assert_discriminator_learned, flags, run_python, tiny_trainer
+from .runs import assert_discriminator_learned, flags, run_python, tiny_config, tiny_trainer
 
 KILLED = str(Path(__file__).with_name("killed_run.py"))
 
@@ -182,6 +189,24 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
         tiny_trainer(data=str(archive), conditional=False).load(path)
 
 
+def test_data_may_move(tmp_path: Path) -> None:
+    """To another path, whatever its name; other images of the same names and sizes are refused."""
+    for index in range(8):
+        (tmp_path / "a" / "one").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (9 * index, 80, 0)).save(tmp_path / "a" / "one" / f"{index}.bmp")
+    console, out = Console(quiet=True), tmp_path / "run"
+    start(SNGAN, tiny_config(steps=1, data=str(tmp_path / "a")), out, resume=False, console=console)
+    (tmp_path / "a").rename(tmp_path / "b")
+    recipe, config = resolve("sngan", out, None, {"steps": 2, "data": str(tmp_path / "b")}, resume=True)
+    assert start(recipe, config, out, resume=True, console=console).step == 2
+    assert run_config(out)[1].data == str(tmp_path / "b")
+    shutil.copytree(tmp_path / "b", tmp_path / "c")
+    Image.new("RGB", (32, 32), (9, 80, 1)).save(tmp_path / "c" / "one" / "1.bmp")
+    with pytest.raises(CheckpointError, match=r"/c is not what .*/b was, from 8 files .* to 8 files"):
+        start(recipe, dataclasses.replace(config, data=str(tmp_path / "c")), out, resume=True, console=console)
+    assert run_config(out)[1].data == str(tmp_path / "b")
+
+
 def test_newest_are_kept_and_metadata_is_json(tmp_path: Path) -> None:
     for step in (1, 2, 10):
         checkpoint.save(tmp_path, step, {"x": torch.full((2,), step)}, {"a": [1, None]}, keep=2)
@@ -205,6 +230,16 @@ def test_failing_write_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch: 
         checkpoint.save(tmp_path, 2, {"x": torch.ones(2)}, {}, keep=1)
     assert checkpoint.latest(tmp_path) == old
     checkpoint.load(old)
+
+
+def test_fewer_steps_than_are_done_are_refused(tmp_path: Path) -> None:
+    console = Console(quiet=True)
+    start(SNGAN, tiny_config(steps=2), tmp_path, resume=False, console=console)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"step-00000002\.safetensors: 2 steps are done already, more than steps=1"):
+        start(SNGAN, tiny_config(steps=1), tmp_path, resume=True, console=console)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert start(SNGAN, tiny_config(steps=3), tmp_path, resume=True, console=console).step == 3
 
 
 def test_optimizer_moments_keep_the_layout(tmp_path: Path) -> None:
