@@ -65,8 +65,10 @@ def _measure(names: list[str], runs: Path, console: Console) -> None:
     for name in names:
         console.rule(name)
         run = finished_run(name, runs / name, console)
-        kinds = (*measurements(name, run.trainer.recipe.num_classes is not None), against_stock)
-        row = Row.of(run, [measure(run) for measure in kinds])
+        trainer = run.trainer
+        sections = [measure(run) for measure in measurements(name, trainer.recipe.num_classes is not None)]
+        sections.append(against_stock(type(trainer.recipe), trainer.config, run.data))
+        row = Row.of(run, sections)
         _print(row, console)
         save_picture(_DOCS / _IMAGES / f"{name}.png", run)
         write_row(_RESULTS, row)
