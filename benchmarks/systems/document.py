@@ -18,8 +18,8 @@ _HEAD = """# The recipes, trained
 
 What the preset `small` of each [recipe](recipes/index.md) comes to. `python -m fastgan_bench.systems` trains them all,
 measures them and writes this page; `python -m fastgan_bench.systems NAME ...` does some of them, and leaves the rows of
-the others. A finished run of the same settings and versions is measured again, not trained again. The figures are in
-`benchmarks/results/systems`, too.
+the others. A finished run of the same settings and versions is measured again, not trained again; `--against-stock`
+makes the comparison with stock modules again and nothing else. The figures are in `benchmarks/results/systems`, too.
 """
 
 

@@ -199,6 +199,40 @@ def test_segments_are_whole_periods_of_lazy_regularisation_and_as_long_as_asked(
     assert trained[-12:] == [False] * 6 + [True] * 6
 
 
+def test_comparison_alone_renews_its_section(
+    run: training.FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs" / "recipes").mkdir(parents=True)
+    monkeypatch.setattr(command, "finished_run", lambda *_: pytest.fail("a run was asked for"))
+    monkeypatch.setattr(command, "small_config", _config)
+    monkeypatch.setattr(command, "against_stock", _against_stock)
+    for names in (["sngan"], ["xgan"]):
+        with pytest.raises(SystemExit, match=rf"^Error: .*{names[0]}"):
+            command.main([*names, "--against-stock"])
+    kept = [
+        Section("Kind", "A note.", {"one": Figure(1.0)}, {"it is so": True}),
+        Section("Last", "", {"two": Figure(2)}),
+    ]
+    old = Section(
+        "Against stock modules", "Old note.", {"images/s, ratio": Figure(9.0), "old": Figure(1.0)}, {"old": False}
+    )
+    row = Row.of(run, [kept[0], old, kept[1]])
+    results = tmp_path / "benchmarks" / "results" / "systems"
+    write_row(results, row)
+    command.main(["--against-stock"])
+    (renewed,) = read_rows(results, ["sngan"])
+    first, section, last = renewed.sections
+    assert [first, last] == kept and dataclasses.replace(renewed, sections=row.sections) == row
+    assert section.title == old.title and section.note != old.note and "old" not in section.figures
+    assert section.figures["images/s, ratio"].value != 9.0 and list(section.goals.values()) == [True]
+    page = (tmp_path / "docs" / "systems.md").read_text()
+    assert "Old note" not in page and "All hold." in page and "| sngan | 1 |" in page
+    monkeypatch.setattr(command, "small_config", lambda recipe: dataclasses.replace(_config(recipe), steps=9))
+    with pytest.raises(SystemExit, match="no row of sngan as it is"):
+        command.main(["sngan", "--against-stock"])
+
+
 def test_loss_curves_are_float64s_and_of_both_sides() -> None:
     config = build_config(SNGAN.Config, _SETTINGS)
     curves = loss_curves(SNGAN, config, open_data("digits"), make_fabric("cpu", 1), steps=2)
