@@ -53,7 +53,9 @@ def _runs(rows: Sequence[Row]) -> str:
     text = (
         "Minutes are of the whole command `fastgan train`, with opening the data, sample grids and checkpoints, and of "
         "none of the measurements below: by the clock, and of processors (user and system time). Where other work "
-        "shared the processors, the clock's are more than theirs."
+        "shared the processors, the clock's are more than theirs. Versions are those of the packages (`made_by` in the "
+        "results): a finished run of earlier code of the same version is kept, while ratios and curves against stock "
+        "modules are measured anew by each command."
     )
     head = ["recipe", "data", "seed", "steps", "minutes", "processor minutes", "threads"]
     return f"## Runs\n\n{text}\n\n{_table(head, cells)}\n"
