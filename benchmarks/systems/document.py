@@ -18,8 +18,8 @@ _HEAD = """# The recipes, trained
 
 What the preset `small` of each [recipe](recipes/index.md) comes to. `python -m fastgan_bench.systems` trains them all,
 measures them and writes this page; `python -m fastgan_bench.systems NAME ...` does some of them, and leaves the rows of
-the others. A finished run of the same settings and versions is measured again, not trained again. The figures are in
-`benchmarks/results/systems`, too.
+the others. A finished run of the same settings and versions is measured again, not trained again; `--against-stock`
+makes the comparison with stock modules again and nothing else. The figures are in `benchmarks/results/systems`, too.
 """
 
 
@@ -53,7 +53,9 @@ def _runs(rows: Sequence[Row]) -> str:
     text = (
         "Minutes are of the whole command `fastgan train`, with opening the data, sample grids and checkpoints, and of "
         "none of the measurements below: by the clock, and of processors (user and system time). Where other work "
-        "shared the processors, the clock's are more than theirs."
+        "shared the processors, the clock's are more than theirs. Versions are those of the packages (`made_by` in the "
+        "results): a finished run of earlier code of the same version is kept, while ratios and curves against stock "
+        "modules are measured anew by each command."
     )
     head = ["recipe", "data", "seed", "steps", "minutes", "processor minutes", "threads"]
     return f"## Runs\n\n{text}\n\n{_table(head, cells)}\n"

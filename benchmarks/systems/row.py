@@ -51,6 +51,13 @@ class Row:
             run.made_by,
         )
 
+    def with_section(self, section: Section) -> Row:
+        """Return the row with ``section`` in place of the one of its title, or behind the others."""
+        titles = [known.title for known in self.sections]
+        place = titles.index(section.title) if section.title in titles else len(titles)
+        sections = [*self.sections[:place], section, *self.sections[place + 1 :]]
+        return dataclasses.replace(self, sections=sections)
+
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Row:
         """What ``write_row`` has written."""

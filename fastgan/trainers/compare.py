@@ -162,7 +162,14 @@ def _first_step(recipe: type[Recipe], config: TrainConfig, data: ImageData, fabr
 
 
 def compare_with_stock(
-    recipe: type[Recipe], config: TrainConfig, data: ImageData, fabric: Fabric, *, steps: int, pairs: int
+    recipe: type[Recipe],
+    config: TrainConfig,
+    data: ImageData,
+    fabric: Fabric,
+    *,
+    steps: int,
+    pairs: int,
+    seconds: float = 0.0,
 ) -> Comparison:
     """Time training on both sets of modules in turns (A B A B), after checking that a first step agrees.
 
@@ -173,9 +180,11 @@ def compare_with_stock(
     recipe, config, data, fabric
         As for ``Trainer``; ``config.stock`` is set on each side.
     steps : int
-        Steps in a timed segment.
+        Steps in a timed segment, or a part of it: whole periods of what is not due in every step.
     pairs : int
         Segments of each side, odd for a true median.
+    seconds : float, default: 0.0
+        A segment takes so many steps again until it has lasted this long, by the clock.
 
     Raises
     ------
@@ -199,11 +208,14 @@ def compare_with_stock(
 
     def images_per_second(trainer: Trainer) -> float:
         _wait(fabric.device)
-        start = time.perf_counter()
-        for _ in range(steps):
-            trainer.update()
-        _wait(fabric.device)
-        return steps * trainer.images_per_step / (time.perf_counter() - start)
+        start, images = time.perf_counter(), 0
+        while True:
+            for _ in range(steps):
+                trainer.update()
+            _wait(fabric.device)
+            images += steps * trainer.images_per_step
+            if (taken := time.perf_counter() - start) >= seconds:
+                return images / taken
 
     pairs_with_warm_up = [(images_per_second(fast), images_per_second(stock)) for _ in range(pairs + 1)]
     return Comparison(pairs_with_warm_up[1:], differences)

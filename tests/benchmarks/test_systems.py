@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import shutil
+import types
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
 from fastgan.data import ArrayData, open_data
-from fastgan.models.layers import fast_layers
-from fastgan.trainers.compare import LossCurves, loss_curves
+from fastgan.models.layers import Layers, fast_layers
+from fastgan.trainers import compare
+from fastgan.trainers.compare import LossCurves, compare_with_stock, loss_curves
 from fastgan.trainers.config import ConfigError, TrainConfig, build_config, made_by
+from fastgan.trainers.loop import Trainer
 from fastgan.trainers.processes import make_fabric
 from fastgan.trainers.recipe import Recipe, recipe_names
 from fastgan.trainers.sngan import SNGAN
@@ -26,13 +32,16 @@ from fastgan_bench.systems.document import document, page
 from fastgan_bench.systems.generated import final_images
 from fastgan_bench.systems.row import Row, read_rows, save_picture, write_row
 from fastgan_bench.systems.section import Figure, Section
-from fastgan_bench.systems.stock import against_stock, segment_steps
+from fastgan_bench.systems.stock import against_stock, curve_config, period
 from fastgan_bench.systems.training import small_config
+from tests.trainers import tiny
 
 _SETTINGS = {
     "data": "digits", "seed": 1, "steps": 8, "batch_size": 4, "latent_dim": 4, "g_channels": 4, "d_channels": 4,
-    "conditional": True, "checkpoint_every": 2, "keep_checkpoints": 4, "device": "cpu", "sample_every": 0,
+    "n_dis": 1, "conditional": True, "checkpoint_every": 2, "keep_checkpoints": 4, "device": "cpu", "sample_every": 0,
 }  # fmt: skip
+
+_against_stock = functools.partial(against_stock, curve_steps=3, pairs=1, seconds=0.0)
 
 
 def _config(recipe: type[Recipe]) -> TrainConfig:
@@ -118,9 +127,9 @@ def test_classifier_tells_digits_apart_and_not_noise(run: training.FinishedRun) 
     assert wanted is not None and len(images) == 40 and section.figures["generated"].value < 0.7
 
 
-def test_stock_comparison_sees_what_differs(run: training.FinishedRun) -> None:
-    section = against_stock(run, curve_steps=3, pairs=1)
-    assert "1 neighbouring segments" in section.note and section.figures["steps a segment"].value == 3
+def test_stock_comparison_sees_what_differs() -> None:
+    section = _against_stock(SNGAN, build_config(SNGAN.Config, _SETTINGS), open_data("digits"))
+    assert "1 neighbouring segments" in section.note and "0.03 of the preset's learning rates" in section.note
     assert section.figures["losses differ by"].value < 1e-9 and all(section.goals.values())
     same = {"a": [1.0, -4.0], "b": [2.0, 2.0]}
     assert LossCurves(same, same, same).difference() == (0.0, 1)
@@ -130,12 +139,98 @@ def test_stock_comparison_sees_what_differs(run: training.FinishedRun) -> None:
     found, step = LossCurves({"a": [1.0, -4.0 - 4e-10], "b": [2.0, 2.0]}, same, same).difference()
     assert found == pytest.approx(1e-10, rel=1e-5) and step == 2
     assert LossCurves(same, same, {"a": [1.0, -4.0], "b": [2.0, 2.5]}).rounding() == pytest.approx(0.25)
-    assert LossCurves({"a": [1.0, float("nan")], "b": [2.0, 2.0]}, same, same).difference()[0] != 0.0
+    assert not LossCurves({"a": [1.0, float("nan")], "b": [2.0, 2.0]}, same, same).difference()[0] <= 1e-6
 
 
-def test_segments_are_whole_periods_of_lazy_regularisation() -> None:
-    assert segment_steps(small_config(StyleGAN2)) == 16
-    assert segment_steps(small_config(SNGAN)) == 3
+class _WrongLater(nn.Conv2d):
+    """Right in a first step's two forwards, which the comparison looks at by itself; then wrong by 1e-4."""
+
+    forwards = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.forwards += 1
+        return super().forward(x) * (1 if self.forwards <= 2 else 1 + 1e-4)
+
+
+def test_curves_do_not_agree_where_a_module_is_wrong_by_a_ten_thousandth(monkeypatch: pytest.MonkeyPatch) -> None:
+    def networks(self: SNGAN, layers: Layers) -> tuple[nn.Module, nn.Module | None]:
+        generator, discriminator = build(self, layers)
+        last = next(m for m in reversed(list(generator.modules())) if isinstance(m, nn.Conv2d))
+        if not self.config.stock:
+            last.__class__ = _WrongLater
+        return generator, discriminator
+
+    build = SNGAN.networks
+    monkeypatch.setattr(SNGAN, "networks", networks)
+    section = _against_stock(SNGAN, build_config(SNGAN.Config, _SETTINGS), open_data("digits"))
+    assert section.figures["rounding alone"].value < 1e-12
+    assert section.figures["in step"].value > 1 and section.goals == {
+        "losses agree with stock modules' to 1e-06": False
+    }
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_curves_are_of_small_rates(name: str) -> None:
+    """Every recipe's: an optimiser's rates, also where they are set anew in each step, come from these settings."""
+    whole = tiny.trainer(name)
+    small = tiny.trainer(name, **dataclasses.asdict(curve_config(whole.config)))
+    for trainer in (whole, small):
+        trainer.update()
+    rates = [
+        [group["lr"] for optimizer in trainer._optimizers().values() for group in optimizer.param_groups]
+        for trainer in (whole, small)
+    ]
+    assert rates[1] == pytest.approx([0.03 * rate for rate in rates[0]])
+
+
+def test_segments_are_whole_periods_of_lazy_regularisation_and_as_long_as_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert (period(small_config(StyleGAN2)), period(small_config(SNGAN))) == (16, 1)
+    ticks = itertools.count(step=0.5)
+    monkeypatch.setattr(compare, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
+    trained: list[int] = []
+    update = Trainer.update
+    monkeypatch.setattr(Trainer, "update", lambda self: (trained.append(self.config.stock), update(self))[1])
+    config, data = build_config(SNGAN.Config, _SETTINGS), open_data("digits")
+    made = compare_with_stock(SNGAN, config, data, make_fabric("cpu", 1), steps=2, pairs=1, seconds=1.2)
+    # Half a second each time the clock is read: 3 times 2 steps in 1.5 s, of 4 images each.
+    assert made.pairs == [(16.0, 16.0)]
+    assert trained[-12:] == [False] * 6 + [True] * 6
+
+
+def test_comparison_alone_renews_its_section(
+    run: training.FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs" / "recipes").mkdir(parents=True)
+    monkeypatch.setattr(command, "finished_run", lambda *_: pytest.fail("a run was asked for"))
+    monkeypatch.setattr(command, "small_config", _config)
+    monkeypatch.setattr(command, "against_stock", _against_stock)
+    for names in (["sngan"], ["xgan"]):
+        with pytest.raises(SystemExit, match=rf"^Error: .*{names[0]}"):
+            command.main([*names, "--against-stock"])
+    kept = [
+        Section("Kind", "A note.", {"one": Figure(1.0)}, {"it is so": True}),
+        Section("Last", "", {"two": Figure(2)}),
+    ]
+    old = Section(
+        "Against stock modules", "Old note.", {"images/s, ratio": Figure(9.0), "old": Figure(1.0)}, {"old": False}
+    )
+    row = Row.of(run, [kept[0], old, kept[1]])
+    results = tmp_path / "benchmarks" / "results" / "systems"
+    write_row(results, row)
+    command.main(["--against-stock"])
+    (renewed,) = read_rows(results, ["sngan"])
+    first, section, last = renewed.sections
+    assert [first, last] == kept and dataclasses.replace(renewed, sections=row.sections) == row
+    assert section.title == old.title and section.note != old.note and "old" not in section.figures
+    assert section.figures["images/s, ratio"].value != 9.0 and list(section.goals.values()) == [True]
+    page = (tmp_path / "docs" / "systems.md").read_text()
+    assert "Old note" not in page and "All hold." in page and "| sngan | 1 |" in page
+    monkeypatch.setattr(command, "small_config", lambda recipe: dataclasses.replace(_config(recipe), steps=9))
+    with pytest.raises(SystemExit, match="no row of sngan as it is"):
+        command.main(["sngan", "--against-stock"])
 
 
 def test_loss_curves_are_float64s_and_of_both_sides() -> None:
