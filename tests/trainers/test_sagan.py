@@ -19,9 +19,9 @@ def test_paper_preset_is_the_papers() -> None:
 
 
 def test_a_step_of_the_paper_preset() -> None:
-    """With the networks' whole depth at 128×128, narrowed from 64, batches of 2."""
-    narrow = {"data": "digits", "batch_size": 2, "g_channels": 8, "d_channels": 8}
-    trainer = tiny.trainer("sagan", **build_config(SAGANConfig).__dict__ | narrow)
+    """The published networks at 128×128, on batches of 2 digits."""
+    few = {"data": "digits", "batch_size": 2}
+    trainer = tiny.trainer("sagan", **build_config(SAGANConfig, SAGAN.presets["paper"]).__dict__ | few)
     losses = trainer.update()
     assert losses["loss/generator"].isfinite() and losses["loss/discriminator"].isfinite()
     with torch.no_grad():
