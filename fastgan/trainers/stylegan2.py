@@ -42,9 +42,9 @@ class StyleGAN2(AdversarialRecipe):
             "ema_images": 500_000.0, "ema_rampup": 0.05, "augment": "ada", "flip": False,
         },
         "small": {
-            "image_size": 32, "steps": 3000, "batch_size": 32, "latent_dim": 64, "w_dim": 64, "mapping_layers": 2,
-            "g_lr": 4e-3, "d_lr": 4e-3, "channel_base": 256, "channel_max": 64, "path_weight": 0.2, "gamma": 0.3,
-            "flip": False, "ema_images": 4000.0, "ema_rampup": 0.1, "metric_every": 1000, "log_every": 25,
+            "image_size": 32, "steps": 4000, "batch_size": 32, "latent_dim": 64, "w_dim": 64, "mapping_layers": 2,
+            "g_lr": 4e-3, "d_lr": 4e-3, "channel_base": 512, "channel_max": 64, "path_weight": 0.2, "gamma": 1.0,
+            "flip": False, "ema_images": 6000.0, "ema_rampup": 0.1, "metric_every": 1000, "log_every": 25,
         },
     }  # fmt: skip
     default_preset = "small"
