@@ -13,6 +13,10 @@ struct Moments {
 
   FASTGAN_HD void merge(const Moments& other) {
     if (other.count == 0) return;
+    if (count == 0) {  // without the divisions
+      *this = other;
+      return;
+    }
     const double total = count + other.count;
     const double distance = other.mean - mean;
     mean += distance * (other.count / total);

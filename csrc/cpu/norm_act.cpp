@@ -16,8 +16,10 @@ void map(const NormActCall& call, const T* x, const T* dy, T* output, Row row_bo
   if (!call.channels_last) {
     in_parallel(call, call.samples * channels, [&](int, int64_t begin, int64_t end) {
       FreshMemory fresh(output, begin * pixels, total(call));
+      int64_t n = begin / channels, c = begin % channels;
       for (int64_t row = begin; row < end; ++row) {
-        const auto body = row_body(row / channels, row % channels);
+        const auto body = row_body(n, c);
+        if (++c == channels) c = 0, ++n;
         fresh.reach((row + 1) * pixels);
         const T *xs = x + row * pixels, *dys = dy + row * pixels;
         T* ys = output + row * pixels;
@@ -162,12 +164,13 @@ void sums(const NormActCall& call, const NormActParameters& parameters, const T*
     using Act = decltype(act);
     if (!call.channels_last) {
       in_parallel(call, call.samples * channels, [&](int, int64_t begin, int64_t end) {
+        int64_t n = begin / channels, c = begin % channels;
         for (int64_t row = begin; row < end; ++row) {
-          const int64_t n = row / channels, c = row % channels;
           const GradientSums found =
               row_sums<Act>(x + row * pixels, dy + row * pixels, pixels, affine.at(n, c), alpha, gain);
           products[row] = A(found.product * affine.factor(n, c));
           gradients[row] = A(found.gradient);
+          if (++c == channels) c = 0, ++n;
         }
       });
       return;

@@ -72,13 +72,59 @@ void rows_moments(const T* x, int64_t rows, int64_t channels, Moments* moments) 
   }
 }
 
+// Channels begin to end of images smaller than a block: the same with blocks of several samples, as a division for each
+// sample would cost more than its pixels.
+template <class T>
+void images_moments(const NormActCall& call, const T* x, int64_t begin, int64_t end, Moments* moments) {
+  using A = accumulator_t<T>;
+  const int64_t pixels = call.pixels, channels = end - begin, block = kSummed / pixels;
+  std::vector<A> buffer(3 * channels);
+  A *centre = buffer.data(), *sum = centre + channels, *squares = sum + channels;
+  for (int64_t first = 0; first < call.samples; first += block) {
+    const int64_t last = std::min(first + block, call.samples), n = (last - first) * pixels;
+    if (first == 0) {
+      for (int64_t i = first; i < last; ++i) {
+        const T* image = x + (i * call.channels + begin) * pixels;
+        for (int64_t c = 0; c < channels; ++c) {
+          A found(0);
+#pragma omp simd reduction(+ : found)
+          for (int64_t j = 0; j < pixels; ++j) found += load(image[c * pixels + j]);
+          centre[c] += found;
+        }
+      }
+      for (int64_t c = 0; c < channels; ++c) centre[c] /= A(n);
+    }
+    std::fill_n(sum, 2 * channels, A(0));
+    for (int64_t i = first; i < last; ++i) {
+      const T* image = x + (i * call.channels + begin) * pixels;
+      for (int64_t c = 0; c < channels; ++c) {
+        A found(0), found_squares(0);
+#pragma omp simd reduction(+ : found, found_squares)
+        for (int64_t j = 0; j < pixels; ++j) {
+          const A d = load(image[c * pixels + j]) - centre[c];
+          found += d;
+          found_squares += d * d;
+        }
+        sum[c] += found;
+        squares[c] += found_squares;
+      }
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+      const double off = double(sum[c]) / n;
+      moments[c].merge({double(n), centre[c] + off, std::max(0.0, squares[c] - off * sum[c])});
+      centre[c] = A(moments[c].mean);
+    }
+  }
+}
+
 template <class T>
 void statistics(const NormActCall& call, const T* x, bool by_sample, void* mean_, void* variance_, void* unbiased_) {
   using A = accumulator_t<T>;
   const int64_t channels = call.channels;
-  // [units, channels]; in NCHW a unit is a sample.
+  // [units, channels]; in NCHW a unit is a sample, or all of them where a block has several.
   const Units units(call);
-  const int64_t parts = call.channels_last ? units.count() : call.samples;
+  const bool small = !call.channels_last && !by_sample && 2 * call.pixels <= kSummed;
+  const int64_t parts = call.channels_last ? units.count() : small ? 1 : call.samples;
   std::vector<Moments> moments(parts * channels);
   if (total(call) != 0 && call.channels_last) {
     in_parallel(call, parts, [&](int, int64_t begin, int64_t end) {
@@ -86,6 +132,9 @@ void statistics(const NormActCall& call, const T* x, bool by_sample, void* mean_
         rows_moments(x + (units.sample(u) * call.pixels + units.begin(u)) * channels, units.end(u) - units.begin(u),
                      channels, moments.data() + u * channels);
     });
+  } else if (total(call) != 0 && small) {
+    in_parallel(call, channels,
+                [&](int, int64_t begin, int64_t end) { images_moments(call, x, begin, end, moments.data() + begin); });
   } else if (total(call) != 0) {
     in_parallel(call, parts * channels, [&](int, int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) moments[row] = row_moments(x + row * call.pixels, call.pixels);

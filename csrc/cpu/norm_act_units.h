@@ -52,7 +52,7 @@ struct Affine {
   const A *mean, *variance, *weight, *bias;
   bool statistics_by_sample, weight_by_sample, bias_by_sample;
   int64_t channels;
-  double eps;
+  std::vector<A> factors;  // 1 / deviation: of each statistic once, for a root costs more than a row of a small image
 
   Affine(const NormActCall& call, const NormActParameters& p)
       : mean(static_cast<const A*>(p.mean)),
@@ -63,14 +63,15 @@ struct Affine {
         weight_by_sample(p.weight_by_sample),
         bias_by_sample(p.bias_by_sample),
         channels(call.channels),
-        eps(call.eps) {}
+        factors(variance ? channels * (statistics_by_sample ? call.samples : 1) : 0) {
+    for (size_t i = 0; i < factors.size(); ++i) factors[i] = A(1 / std::sqrt(variance[i] + call.eps));
+  }
 
   A weight_at(int64_t n, int64_t c) const { return weight ? weight[weight_by_sample ? n * channels + c : c] : A(1); }
   A bias_at(int64_t n, int64_t c) const { return bias ? bias[bias_by_sample ? n * channels + c : c] : A(0); }
   int64_t statistic(int64_t n, int64_t c) const { return statistics_by_sample ? n * channels + c : c; }
   A mean_at(int64_t n, int64_t c) const { return mean ? mean[statistic(n, c)] : A(0); }
-  // 1 / deviation
-  A factor(int64_t n, int64_t c) const { return variance ? A(1 / std::sqrt(variance[statistic(n, c)] + eps)) : A(1); }
+  A factor(int64_t n, int64_t c) const { return variance ? factors[statistic(n, c)] : A(1); }
   NormActAffine<A> at(int64_t n, int64_t c) const {
     return {mean_at(n, c), weight_at(n, c) * factor(n, c), bias_at(n, c)};
   }

@@ -58,12 +58,15 @@ def test_pixel_norm_equals_the_formula(layout: torch.memory_format) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 @pytest.mark.parametrize("norm", ["batch", "instance", "pixel"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_work_split_over_threads(norm: str, layout: torch.memory_format, dtype: torch.dtype) -> None:
+# Pieces of samples, blocks of rows and a ragged end; and blocks of several samples.
+@pytest.mark.parametrize("shape", [(3, 37, 53, 61), (101, 37, 3, 5)], ids=str)
+def test_work_split_over_threads(
+    shape: tuple[int, ...], norm: str, layout: torch.memory_format, dtype: torch.dtype
+) -> None:
     before = torch.get_num_threads()
-    shape = (3, 37, 53, 61)  # pieces of samples, blocks of rows and a ragged end
     x = torch.randn(shape).to(dtype).contiguous(memory_format=layout)
     grad = torch.randn(shape).to(dtype).contiguous(memory_format=layout)
-    weight, bias = torch.randn(2, 3, 37)
+    weight, bias = torch.randn(2, shape[0], 37)
     results = []
     try:
         torch.set_num_threads(3)
@@ -81,9 +84,13 @@ def test_work_split_over_threads(norm: str, layout: torch.memory_format, dtype: 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-@pytest.mark.parametrize("norm", ["batch", "instance"])
-def test_statistics_survive_a_large_mean(norm: str, layout: torch.memory_format, backend: str) -> None:
-    x = (torch.randn(4, 6, 40, 40, dtype=torch.float64) + 1e4).float().contiguous(memory_format=layout)
+@pytest.mark.parametrize(
+    ("norm", "shape"), [("batch", (4, 6, 40, 40)), ("instance", (4, 6, 40, 40)), ("batch", (64, 6, 5, 7))]
+)
+def test_statistics_survive_a_large_mean(
+    norm: str, shape: tuple[int, ...], layout: torch.memory_format, backend: str
+) -> None:
+    x = (torch.randn(shape, dtype=torch.float64) + 1e4).float().contiguous(memory_format=layout)
     mean, var = torch.zeros(6), torch.zeros(6)
     with fastgan.use_backend(backend):
         y = norm_act(x, mean, var, training=True, momentum=1.0, norm=norm)
@@ -101,9 +108,15 @@ def test_statistics_survive_a_large_mean(norm: str, layout: torch.memory_format,
     assert (y - expected).abs().max() < 2**-10 * 0.51 + 1e-5
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_statistics_of_a_channel_whose_first_value_is_far_off(layout: torch.memory_format) -> None:
-    x = torch.randn(2, 3, 30, 30)
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [*(((2, 3, 30, 30), layout) for layout in LAYOUTS), ((113, 3, 4, 4), torch.contiguous_format)],
+    ids=str,
+)
+def test_statistics_of_a_channel_whose_first_value_is_far_off(
+    shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    x = torch.randn(shape)
     x[0, :, 0, 0] = 1e5
     x = x.contiguous(memory_format=layout)
     mean, var = torch.zeros(3), torch.zeros(3)
