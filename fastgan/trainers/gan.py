@@ -73,10 +73,9 @@ class GAN(AdversarialRecipe):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {
-            "steps": 6000, "g_channels": 1024, "latent_dim": 64, "optimizer": "adam",
-            "g_lr": 4e-4, "d_lr": 4e-4, "beta1": 0.5, "beta2": 0.999, "ema_decay": 0.999, "held_out": 2000,
-            "metric_every": 2000, "metric_samples": 5000, "sample_every": 1000, "checkpoint_every": 2000,
-            "log_every": 200,
+            "steps": 6000, "g_channels": 1024, "latent_dim": 64, "optimizer": "adam", "g_lr": 4e-4, "d_lr": 4e-4,
+            "beta1": 0.5, "beta2": 0.999, "ema_decay": 0.999, "held_out": 2000, "metric_every": 2000,
+            "metric_samples": 5000, "sample_every": 1000, "checkpoint_every": 2000, "log_every": 200,
         },
     }  # fmt: skip
     default_preset = "small"
