@@ -25,10 +25,13 @@ _CHANNELS_OF_A_GROUP = 16
 _Weighted = TypeVar("_Weighted", nn.Linear, nn.Conv2d, nn.Embedding)
 
 
-def r3gan_widths(channels: int, image_size: int) -> list[int]:
-    """Widths from 4×4 up: ``channels`` as far as 32×32, halved at each further doubling, as in the paper's networks."""
-    stages = round(math.log2(image_size)) - 1
-    return [channels >> max(stage - 3, 0) for stage in range(stages)]
+def r3gan_widths(channels: int, image_size: int, full_width_size: int = 32) -> list[int]:
+    """Widths from 4×4 up: ``channels`` as far as ``full_width_size``, halved at each further doubling.
+
+    32 is what the paper's networks have.
+    """
+    sizes = [4 << stage for stage in range(round(math.log2(image_size)) - 1)]
+    return [channels * full_width_size // max(size, full_width_size) for size in sizes]
 
 
 def _init(layer: _Weighted, gain: float = 1.0) -> _Weighted:

@@ -43,7 +43,8 @@ class R3GANConfig(AdversarialConfig):
     loss: str = setting("relativistic", "the pair of losses, of fastgan.losses")
     conditional: bool = setting(True, "condition both networks on the data's labels")
     latent_dim: int = setting(64, "length of the noise vector")
-    channels: int = setting(768, "width up to 32 x 32 pixels, halved at each further doubling; a multiple of 8")
+    channels: int = setting(768, "width of the smallest feature maps, a multiple of 8")
+    full_width_size: int = setting(32, "height up to which maps have that width, halved at each further doubling")
     blocks: int = setting(2, "residual blocks at each resolution")
     burn_in: int = setting(39_000, "steps in which learning rates, beta2, gamma and ema_decay reach their final values")
     final_lr: float = setting(5e-5, "both learning rates after the burn-in")
@@ -55,8 +56,14 @@ class R3GANConfig(AdversarialConfig):
         super().__post_init__()
         check_positive(self, "channels", "blocks", "burn_in", "final_lr", "gamma", "final_gamma")
         check_image_size(self, 8, 16, 32, 64, 128, 256)
-        if r3gan_widths(self.channels, self.image_size)[-1] % 8 or self.channels % 8:
-            raise ConfigError(f"channels must be a multiple of 8 at every resolution, got {self.channels}")
+        sizes = (4, 8, 16, 32, 64, 128, 256)
+        if self.full_width_size not in sizes:
+            raise ConfigError(
+                f"full_width_size must be {' or '.join(map(str, sizes))} here, got {self.full_width_size}"
+            )
+        widths = r3gan_widths(self.channels, self.image_size, self.full_width_size)
+        if any(not width or width % 8 for width in widths):
+            raise ConfigError(f"channels must give widths that are multiples of 8, got {self.channels} for {widths}")
         check_betas(self, "final_beta2")
         check_unused(self, "for r3gan, whose R1 and R2 follow a schedule: set gamma and final_gamma", "penalty")
 
@@ -81,7 +88,7 @@ class R3GAN(AdversarialRecipe):
     def build(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
         """See ``AdversarialRecipe.build``."""
         c = self.config
-        widths = r3gan_widths(c.channels, c.image_size)
+        widths = r3gan_widths(c.channels, c.image_size, c.full_width_size)
         shared = (widths, c.blocks, self.image_channels, self.num_classes, layers)
         return R3GANGenerator(c.latent_dim, *shared), R3GANDiscriminator(*shared)
 

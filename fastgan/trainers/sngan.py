@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from fastgan.models.layers import Layers
 from fastgan.models.sngan import SNGANDiscriminator, SNGANGenerator
 
 from .adversarial import AdversarialConfig, AdversarialRecipe, check_image_size, check_positive
 from .config import setting
+from .rates import check_decay_from, decay_setting, set_rates
 
 __all__ = ["SNGAN", "SNGANConfig"]
 
@@ -33,11 +35,13 @@ class SNGANConfig(AdversarialConfig):
     loss: str = setting("hinge", "the pair of losses, of fastgan.losses")
     g_channels: int = setting(256, "width of the generator")
     d_channels: int = setting(128, "width of the discriminator")
+    decay_from: float = decay_setting(1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "g_channels", "d_channels")
         check_image_size(self, *self.image_sizes)
+        check_decay_from(self)
 
 
 class SNGAN(AdversarialRecipe):
@@ -50,7 +54,7 @@ class SNGAN(AdversarialRecipe):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {
-            "steps": 1000, "batch_size": 32, "n_dis": 1, "g_channels": 64, "d_channels": 32, "latent_dim": 64,
+            "steps": 1000, "batch_size": 32, "n_dis": 1, "g_channels": 64, "d_channels": 64, "latent_dim": 64,
             "conditional": True, "g_lr": 4e-4, "d_lr": 8e-4, "ema_decay": 0.99, "sample_every": 250,
             "metric_every": 500, "log_every": 25,
         },
@@ -62,6 +66,10 @@ class SNGAN(AdversarialRecipe):
         c = self.config
         generator = SNGANGenerator(c.latent_dim, c.g_channels, self.image_channels, self.num_classes, layers)
         return generator, SNGANDiscriminator(c.d_channels, self.image_channels, self.num_classes, layers)
+
+    def prepare(self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module) -> None:
+        """See ``Recipe.prepare``: the learning rates fall where that is wanted."""
+        set_rates(self.config, step, g_optimizer, d_optimizer)
 
     def networks(self, layers: Layers) -> tuple[nn.Module, nn.Module]:
         """See ``Recipe.networks``; there is no penalty unless the settings name one."""

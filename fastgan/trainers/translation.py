@@ -18,6 +18,7 @@ from fastgan.losses import LOSSES, get
 from .adversarial import check_betas, check_not_negative, check_positive
 from .config import ConfigError, TrainConfig, setting
 from .images import image_grid
+from .rates import check_decay_from, decay_setting, set_rates
 from .recipe import Evaluator, Recipe
 from .sources import Sources, open_sources
 
@@ -43,17 +44,14 @@ class TranslationConfig(TrainConfig):
     beta1: float = setting(0.5, "Adam's first decay")
     beta2: float = setting(0.999, "Adam's second decay")
     weight_decay: float = setting(0.0, "Adam's L2 penalty on all weights")
-    decay_from: float = setting(
-        0.5, "part of the run after which both learning rates fall to zero, evenly; 1 for never"
-    )
+    decay_from: float = decay_setting(0.5)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "g_channels", "d_channels", "blocks", "halvings", "g_lr", "d_lr")
         check_betas(self, "beta1", "beta2")
         check_not_negative(self, "weight_decay")
-        if not 0 <= self.decay_from <= 1:
-            raise ConfigError(f"decay_from must be in [0, 1], got {self.decay_from}")
+        check_decay_from(self)
         fitting = [name for name in LOSSES if not get(name).paired]
         if self.loss not in fitting:
             raise ConfigError(f"unknown loss {self.loss!r} for translations; there are: {', '.join(fitting)}")
@@ -100,12 +98,7 @@ class TranslationRecipe(Recipe):
 
     def prepare(self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module) -> None:
         """See ``Recipe.prepare``: the learning rates fall."""
-        c = self.config
-        rest = 1 - step / c.steps
-        factor = min(rest / (1 - c.decay_from), 1) if c.decay_from < 1 else 1
-        for optimizer, lr in ((g_optimizer, c.g_lr), (d_optimizer, c.d_lr)):
-            for group in optimizer.param_groups:
-                group["lr"] = lr * max(factor, 0)
+        set_rates(self.config, step, g_optimizer, d_optimizer)
 
     def observe(self, data: ImageData, held_out: ImageData | None) -> ImageData:
         """See ``Recipe.observe``: finds the sources."""

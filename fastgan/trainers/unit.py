@@ -19,6 +19,7 @@ from fastgan.models.unit import UNITDiscriminator, UNITGenerator
 
 from .adversarial import check_not_negative, check_positive
 from .config import ConfigError, setting
+from .rates import decay_setting
 from .translation import TranslationConfig, TranslationRecipe
 
 __all__ = ["UNIT", "UNITConfig"]
@@ -37,9 +38,7 @@ class UNITConfig(TranslationConfig):
     loss: str = setting("non_saturating", "the pair of losses, of fastgan.losses")
     blocks: int = setting(3, "residual blocks of each encoder and decoder, beside a shared one")
     weight_decay: float = setting(1e-4, "Adam's L2 penalty on all weights")
-    decay_from: float = setting(
-        1.0, "part of the run after which both learning rates fall to zero, evenly; 1 for never"
-    )
+    decay_from: float = decay_setting(1.0)
     adversarial_weight: float = setting(10.0, "λ0, weight of the adversarial losses")
     kl_weight: float = setting(0.1, "λ1, weight of the codes' squares")
     reconstruction_weight: float = setting(100.0, "λ2, weight of the images' reconstruction")

@@ -20,6 +20,7 @@ from fastgan.models.wgan_gp import WGANGPCritic
 
 from .adversarial import AdversarialConfig, AdversarialRecipe, check_image_size, check_positive, check_unused
 from .config import ConfigError, setting
+from .rates import check_decay_from, decay_setting, set_rates
 
 __all__ = ["WGANGP", "WGANLP", "WGANGPConfig"]
 
@@ -35,7 +36,7 @@ class WGANGPConfig(AdversarialConfig):
     g_channels: int = setting(128, "width of the generator")
     d_channels: int = setting(128, "width of the critic")
     penalty_weight: float = setting(10.0, "λ, weight of the gradient penalty")
-    lr_decay: bool = setting(True, "let the learning rates fall to zero, evenly, in the course of the run")
+    decay_from: float = decay_setting(0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,6 +44,7 @@ class WGANGPConfig(AdversarialConfig):
             check_unused(self, f"with penalty={self.penalty}, which has its own weights", "penalty_weight")
         check_positive(self, "g_channels", "d_channels", "penalty_weight")
         check_image_size(self, 32)
+        check_decay_from(self)
         if self.conditional:
             raise ConfigError("conditional=true is not for wgan-gp, whose critic takes no labels")
 
@@ -77,11 +79,7 @@ class WGANGP(AdversarialRecipe):
 
     def prepare(self, step: int, g_optimizer: Optimizer, d_optimizer: Optimizer, discriminator: nn.Module) -> None:
         """See ``Recipe.prepare``: the learning rates fall."""
-        c = self.config
-        if c.lr_decay:
-            for optimizer, lr in ((g_optimizer, c.g_lr), (d_optimizer, c.d_lr)):
-                for group in optimizer.param_groups:
-                    group["lr"] = lr * max(1 - step / c.steps, 0)
+        set_rates(self.config, step, g_optimizer, d_optimizer)
 
 
 class WGANLP(WGANGP):
