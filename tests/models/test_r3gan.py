@@ -19,6 +19,7 @@ def test_parameters_are_as_many_as_published() -> None:
     """Configuration E at 256×256: 23.058 million in the generator, 23.010 million in the discriminator."""
     widths = r3gan_widths(768, 256)
     assert widths == [768, 768, 768, 768, 384, 192, 96]
+    assert r3gan_widths(64, 32, full_width_size=8) == [64, 64, 32, 16]
     with torch.device("meta"):
         generator, discriminator = R3GANGenerator(64, widths), R3GANDiscriminator(widths)
     assert round(_parameters(generator) / 1e6, 3) == 23.058 and round(_parameters(discriminator) / 1e6, 3) == 23.010

@@ -81,5 +81,8 @@ def test_penalties_take_four_passes() -> None:
 
 
 def test_channels_must_divide() -> None:
-    with pytest.raises(ConfigError, match="channels must be a multiple of 8 at every resolution, got 24"):
+    match = r"channels must give widths that are multiples of 8, got 24 for \[24, 24, 24, 24, 12\]"
+    with pytest.raises(ConfigError, match=match):
         build_config(R3GANConfig, {"channels": 24, "image_size": 64})
+    with pytest.raises(ConfigError, match=r"full_width_size must be 4 or 8 or .* here, got 12"):
+        build_config(R3GANConfig, {"full_width_size": 12})
