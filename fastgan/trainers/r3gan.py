@@ -78,9 +78,9 @@ class R3GAN(AdversarialRecipe):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {
-            "steps": 2400, "batch_size": 32, "conditional": False, "channels": 32, "blocks": 1, "burn_in": 2400,
-            "g_lr": 1.5e-3, "d_lr": 1.5e-3, "final_lr": 2e-4, "beta2": 0.99, "gamma": 2.0, "final_gamma": 0.5,
-            "ema_decay": 0.99, "sample_every": 400, "metric_every": 800, "log_every": 25,
+            "steps": 2000, "batch_size": 32, "conditional": False, "channels": 128, "full_width_size": 4, "blocks": 1,
+            "burn_in": 2000, "g_lr": 1.5e-3, "d_lr": 1.5e-3, "final_lr": 2e-4, "beta2": 0.99, "gamma": 2.0,
+            "final_gamma": 0.5, "ema_decay": 0.99, "sample_every": 400, "metric_every": 800, "log_every": 25,
         },
     }  # fmt: skip
     default_preset = "small"

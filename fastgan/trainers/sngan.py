@@ -55,7 +55,7 @@ class SNGAN(AdversarialRecipe):
         "paper": {},
         "small": {
             "steps": 1000, "batch_size": 32, "n_dis": 1, "g_channels": 64, "d_channels": 64, "latent_dim": 64,
-            "conditional": True, "g_lr": 4e-4, "d_lr": 8e-4, "ema_decay": 0.99, "sample_every": 250,
+            "conditional": True, "g_lr": 4e-4, "d_lr": 8e-4, "decay_from": 0.6, "ema_decay": 0.99, "sample_every": 250,
             "metric_every": 500, "log_every": 25,
         },
     }  # fmt: skip
